@@ -1,0 +1,107 @@
+# The commands of this repository; `make` alone lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHONS := 3.11 3.12 3.13
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST_ARGS ?=
+
+# Exported, so that the pips that pip starts to build a distribution are held to the same versions. An
+# address rather than a path: pip splits the variable at spaces, and a checkout's path may have some.
+empty :=
+space := $(empty) $(empty)
+CONSTRAINTS := file://$(subst $(space),%20,$(CURDIR))/constraints.txt
+export PIP_CONSTRAINT := $(CONSTRAINTS)
+export PIP_BUILD_CONSTRAINT := $(CONSTRAINTS)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# What an installation depends on. Each installation leaves a stamp, so that it happens once.
+MANIFESTS := pyproject.toml core/src/runinference/_version.py core/pyproject.toml \
+    plugins/cli/pyproject.toml plugins/pytorch/pyproject.toml plugins/sklearn/pyproject.toml
+DISTRIBUTIONS := core plugins/cli plugins/pytorch plugins/sklearn
+
+.PHONY: help
+help:
+	@echo "Commands:"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.pip: constraints.txt
+	@python=$$(tools/find-python $(PYTHONS)); \
+	echo "Making $(VENV) with $$python"; \
+	"$$python" -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.pip $(MANIFESTS)
+	@echo "Installing core, command line and scikit-learn plugin into $(VENV); once, a minute or two"
+	@$(BIN)/python -m pip install --quiet -e ./core -e ./plugins/cli -e ./plugins/sklearn
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.pip $(MANIFESTS)
+	@echo "Installing all distributions, PyTorch and the tools into $(VENV); once, some minutes"
+	@$(BIN)/python -m pip install --quiet $(addprefix -e ./,$(DISTRIBUTIONS)) --group test --group check
+	@touch $(VENV)/.demo $@
+
+DEMO := build/demo
+
+.PHONY: demo
+demo: $(VENV)/.demo  ## score scikit-learn's digits through the command line
+	@rm -rf $(DEMO)
+	@$(BIN)/python examples/digits/make_digits.py $(DEMO)
+	@echo "Scoring the held-out rows with this command:"
+	$(BIN)/runinference score \
+	    --handler sklearn-numpy --handler.model_uri $(DEMO)/model.skops \
+	    --input '$(DEMO)/digits/*.parquet' --keep label --output $(DEMO)/scored
+	@$(BIN)/python examples/digits/show_results.py $(DEMO)/scored
+
+.PHONY: test
+test: $(VENV)/.dev  ## run all tests
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+.PHONY: check
+check: $(VENV)/.dev  ## lint, formatting and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+# Stem: a Python version. Without PyTorch: the core and the scikit-learn plugin do without it.
+.PRECIOUS: build/python-%/.installed
+build/python-%/.installed: constraints.txt $(MANIFESTS)
+	@python=$$(tools/find-python $*); \
+	echo "Installing core and scikit-learn plugin for $$python"; \
+	"$$python" -m venv build/python-$*
+	@build/python-$*/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@build/python-$*/bin/python -m pip install --quiet -e ./core -e ./plugins/sklearn --group test
+	@touch $@
+
+test-python-%: build/python-%/.installed
+	build/python-$*/bin/python -m pytest tests/core tests/sklearn $(PYTEST_ARGS)
+
+# Expanded twice: the machine is searched for interpreters only when this is asked for.
+.SECONDEXPANSION:
+.PHONY: test-pythons
+test-pythons: $$(foreach v,$$(PYTHONS),$$(if $$(shell tools/find-python $$(v)),test-python-$$(v)))  ## test core and scikit-learn plugin on each Python from 3.11 to 3.13 that is here
+	@if [[ -z "$^" ]]; then exit 1; else echo "passed: $^"; fi
+
+.PHONY: coverage
+coverage: $(VENV)/.dev  ## run all tests and report the lines that none reached
+	@rm -rf build/coverage && mkdir -p build/coverage
+	$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
+	@$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+.PHONY: build
+build: $(VENV)/.dev  ## build the wheels and sdists into dist/
+	@rm -rf dist
+	@for distribution in $(DISTRIBUTIONS); do \
+	    $(BIN)/python -m build --no-isolation --outdir dist $$distribution; \
+	done
+
+.PHONY: clean
+clean:  ## remove what the other commands made
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find core plugins tests examples -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,73 @@
+"""Machine-learning inference inside Apache Beam pipelines, with handlers found by name.
+
+Names are imported when they are first used, so that listing handlers costs no import of Beam.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from runinference._version import __version__
+
+if TYPE_CHECKING:
+    from runinference.config import BatchConfig, Execution
+    from runinference.handler import ModelHandler, VectorModelHandler
+    from runinference.keyed import KeyedModelHandler, MaybeKeyedModelHandler
+    from runinference.registry import (
+        HandlerInfo,
+        available_handlers,
+        create_handler,
+        handler_class,
+    )
+    from runinference.results import ExampleFailed, PredictionResult
+    from runinference.tables import RunTableInference
+    from runinference.transform import RunInference
+
+__all__ = [
+    "BatchConfig",
+    "ExampleFailed",
+    "Execution",
+    "HandlerInfo",
+    "KeyedModelHandler",
+    "MaybeKeyedModelHandler",
+    "ModelHandler",
+    "PredictionResult",
+    "RunInference",
+    "RunTableInference",
+    "VectorModelHandler",
+    "__version__",
+    "available_handlers",
+    "create_handler",
+    "handler_class",
+]
+
+_HOMES = {
+    "BatchConfig": "config",
+    "ExampleFailed": "results",
+    "Execution": "config",
+    "HandlerInfo": "registry",
+    "KeyedModelHandler": "keyed",
+    "MaybeKeyedModelHandler": "keyed",
+    "ModelHandler": "handler",
+    "PredictionResult": "results",
+    "RunInference": "transform",
+    "RunTableInference": "tables",
+    "VectorModelHandler": "handler",
+    "available_handlers": "registry",
+    "create_handler": "registry",
+    "handler_class": "registry",
+}
+
+if not TYPE_CHECKING:  # a type checker sees the imports above, and no other names
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,114 @@
+"""Batches of examples: rows one by one, or the rows of an Arrow table.
+
+An example's position in its batch is its only identity while it is being predicted: keys,
+timestamps and windows stay outside.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+__all__ = ["Batch", "Positions", "RowBatch", "TableBatch"]
+
+Positions = Sequence[int]
+"""Where examples stand in a batch; a ``range`` of step 1 where they stand side by side."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RowBatch:
+    """Examples as Python objects.
+
+    Attributes:
+        examples: what the handler is given, in order.
+        prepared: what the handler's ``prepare`` made of each, once it has run.
+        lengths: the length of each, where the handler or the batching tells it.
+    """
+
+    examples: Sequence[Any]
+    prepared: Sequence[Any] | None = None
+    lengths: Sequence[int] | None = None
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def take(self, positions: Positions) -> RowBatch:
+        """The examples at these positions, in their order."""
+        if positions == range(len(self)):
+            return self
+        return RowBatch(
+            _take(self.examples, positions),
+            None if self.prepared is None else _take(self.prepared, positions),
+            None if self.lengths is None else _take(self.lengths, positions),
+        )
+
+    def merge(self, parts: Iterable[tuple[Positions, Sequence[Any]]]) -> list[Any]:
+        """Predictions of parts, put back at their positions."""
+        merged: list[Any] = [None] * len(self)
+        for positions, predictions in parts:
+            for position, prediction in zip(positions, predictions, strict=True):
+                merged[position] = prediction
+        return merged
+
+
+@dataclasses.dataclass(frozen=True)
+class TableBatch:
+    """The rows of an Arrow table.
+
+    Attributes:
+        table: all columns of the element, also those that the model does not see.
+        features: the columns that the model sees, in order; None for the model's own, or for every
+            numeric column that is not excluded where the model names none.
+        exclude: columns that are no features unless ``features`` or the model names them.
+        output: the name of the prediction column, or the beginning of several columns' names.
+        prepared: what the handler's ``prepare`` made of each row, once it has run.
+        lengths: the length of each row, where the handler tells it.
+    """
+
+    table: pa.Table
+    features: tuple[str, ...] | None = None
+    exclude: tuple[str, ...] = ()
+    output: str = "prediction"
+    prepared: Sequence[Any] | None = None
+    lengths: Sequence[int] | None = None
+
+    def __len__(self) -> int:
+        rows: int = self.table.num_rows
+        return rows
+
+    def take(self, positions: Positions) -> TableBatch:
+        """The rows at these positions, in their order; no copy where they stand side by side."""
+        if positions == range(len(self)):
+            return self
+        if isinstance(positions, range) and positions.step == 1:
+            table = self.table.slice(positions.start, len(positions))
+        else:
+            table = self.table.take(pa.array(positions, pa.int64()))
+        return dataclasses.replace(
+            self,
+            table=table,
+            prepared=None if self.prepared is None else _take(self.prepared, positions),
+            lengths=None if self.lengths is None else _take(self.lengths, positions),
+        )
+
+    def merge(self, parts: Iterable[tuple[Positions, pa.Table]]) -> pa.Table:
+        """Prediction columns of parts, put back at their positions."""
+        listed = list(parts)
+        merged = pa.concat_tables([columns for _, columns in listed])
+        order = np.concatenate([np.asarray(positions) for positions, _ in listed])
+        if np.array_equal(order, np.arange(len(order))):
+            return merged
+        return merged.take(pa.array(np.argsort(order)))
+
+
+Batch = RowBatch | TableBatch
+
+
+def _take(values: Sequence[Any], positions: Positions) -> Sequence[Any]:
+    if isinstance(positions, range) and positions.step == 1:
+        return values[positions.start : positions.stop]
+    return [values[position] for position in positions]

@@ -1,0 +1,156 @@
+"""Read model files once, name them by their digest, and say what a damaged one looks like.
+
+For plugins too: a handler's ``load_model`` reads its file here, so that the bytes that were hashed
+are the bytes that are loaded, and every scheme that Beam's ``FileSystems`` knows (``gs://``, ``s3://``,
+``hdfs://``) works where Beam's extras are installed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+from pathlib import Path
+
+from runinference.errors import ModelLoadError
+
+__all__ = ["ModelFile", "load_error", "read_model", "sniff"]
+
+_DIGEST_CHARACTERS = 12
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelFile:
+    """A model file's content.
+
+    Attributes:
+        path: as it was given.
+        data: the whole content.
+        sha256: the digest of ``data``, 64 hexadecimal digits.
+    """
+
+    path: str
+    data: bytes = dataclasses.field(repr=False)
+    sha256: str
+
+    @property
+    def model_id(self) -> str:
+        """The path, ``@`` and the first 12 hexadecimal digits of the digest."""
+        return f"{self.path}@{self.sha256[:_DIGEST_CHARACTERS]}"
+
+    def open(self) -> io.BytesIO:
+        """The content as a readable, seekable file."""
+        return io.BytesIO(self.data)
+
+
+def read_model(path: str) -> ModelFile:
+    """Read a model file, local or remote.
+
+    Raises:
+        ModelLoadError: absent, a folder, unreadable or empty.
+    """
+    path = str(path)
+    try:
+        data = _read_remote(path) if "://" in path else Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise ModelLoadError(
+            f"model file {path!r} does not exist: check the path (a relative one is taken from the "
+            "worker's current folder)"
+        ) from error
+    except IsADirectoryError as error:
+        raise ModelLoadError(f"model file {path!r} is a folder: name the file in it") from error
+    except OSError as error:
+        raise ModelLoadError(f"model file {path!r} cannot be read: {error}") from error
+    if not data:
+        raise ModelLoadError(f"model file {path!r} is empty: save or copy the model again")
+    return ModelFile(path, data, hashlib.sha256(data).hexdigest())
+
+
+def load_error(file: ModelFile, expected: str, remedy: str) -> ModelLoadError:
+    """The error for a file that was read but is not what it should be.
+
+    Args:
+        file: the file.
+        expected: what was expected, such as ``a skops file``.
+        remedy: what to do.
+    """
+    return ModelLoadError(
+        f"model file {file.path!r} (sha256 {file.sha256[:_DIGEST_CHARACTERS]}, {len(file.data)} "
+        f"bytes) cannot be loaded: expected {expected}, found {sniff(file.data)}. {remedy}"
+    )
+
+
+def sniff(data: bytes) -> str:
+    """What a file's content looks like, in words for an error message."""
+    if not data:
+        return "an empty file"
+    head = data[:512].lstrip().lower()
+    if head.startswith((b"<!doctype html", b"<html")):
+        return "an HTML page (a download that went to a login or an error page?)"
+    if head.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer (run `git lfs pull` to fetch the file itself)"
+    if data.startswith(b"PK\x03\x04"):
+        return _sniff_zip(data)
+    if data.startswith(b"PK"):
+        return "a damaged zip archive"
+    if data[:1] == b"\x80" and data[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        end = "" if data.rstrip(b"\n").endswith(b".") else ", truncated"
+        return f"a pickle (protocol {data[1]}){end}"
+    for magic, name in _MAGIC:
+        if data.startswith(magic):
+            return name
+    if _is_safetensors(data):
+        return "a safetensors file"
+    if head.startswith((b"{", b"[")):
+        return "JSON text"
+    if all(32 <= byte < 127 or byte in b"\r\n\t" for byte in data[:512]):
+        return f"text that begins with {data[:40].decode('ascii')!r}"
+    return f"unknown content that begins with {data[:8].hex(' ')}"
+
+
+_MAGIC = (
+    (b"\x1f\x8b", "gzip-compressed data"),
+    (b"BZh", "bzip2-compressed data"),
+    (b"\xfd7zXZ", "xz-compressed data"),
+    (b"\x78\x9c", "zlib-compressed data"),
+    (b"\x78\x01", "zlib-compressed data"),
+    (b"\x78\xda", "zlib-compressed data"),
+    (b"\x04\x22\x4d\x18", "LZ4-compressed data"),
+    (b"\x28\xb5\x2f\xfd", "zstd-compressed data"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"PAR1", "a Parquet file"),
+)
+
+
+def _sniff_zip(data: bytes) -> str:
+    import zipfile  # only for a message
+
+    try:
+        names = zipfile.ZipFile(io.BytesIO(data)).namelist()
+    except zipfile.BadZipFile:
+        return "a truncated or damaged zip archive"
+    if "schema.json" in names:
+        return "a skops file"
+    if any("/code/" in f"/{name}" and name.endswith(".py") for name in names):
+        return "a TorchScript archive"
+    if any(name.endswith("data.pkl") for name in names):
+        return "a torch checkpoint"
+    if any(name.endswith("archive_format") for name in names):
+        return "a pt2 archive (torch.export)"
+    return f"a zip archive with {len(names)} entries"
+
+
+def _is_safetensors(data: bytes) -> bool:
+    header = int.from_bytes(data[:8], "little")
+    return len(data) > 9 and 2 <= header <= len(data) - 8 and data[8:9] == b"{"
+
+
+def _read_remote(path: str) -> bytes:
+    from apache_beam.io.filesystems import FileSystems  # costs a second; local files do without
+
+    try:
+        with FileSystems.open(path, compression_type="uncompressed") as file:
+            data: bytes = file.read()
+            return data
+    except ValueError as error:  # no file system for this scheme
+        raise OSError(f"{error}; install the extra of apache-beam that brings it") from error

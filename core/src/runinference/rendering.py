@@ -1,0 +1,94 @@
+"""Render a leaf of a model's outputs as one value per example, or as an Arrow column.
+
+Frameworks are told apart by what their arrays can do: none is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from runinference.errors import OutputStructureError
+from runinference.results import PredictionResult
+
+__all__ = ["column_of", "columns_of_rows", "rows_of"]
+
+
+def rows_of(leaf: Any) -> list[Any]:
+    """One entry per example, none of which holds on to the others' memory."""
+    if isinstance(leaf, np.ndarray):
+        return list(leaf) if leaf.ndim == 1 else [row.copy() for row in leaf]
+    if hasattr(leaf, "unbind") and hasattr(leaf, "clone"):  # a torch tensor; torch is not imported
+        return [row.clone() for row in leaf.unbind(0)]
+    if isinstance(leaf, pa.Array | pa.ChunkedArray):
+        values: list[Any] = leaf.to_pylist()
+        return values
+    if hasattr(leaf, "tocsr"):  # a scipy sparse matrix or array
+        rows = leaf.tocsr()
+        return [rows[i] for i in range(rows.shape[0])]
+    if hasattr(leaf, "iloc") and getattr(leaf, "ndim", 1) == 2:  # a pandas DataFrame
+        return [leaf.iloc[i : i + 1].copy() for i in range(len(leaf))]
+    return list(leaf)
+
+
+def column_of(leaf: Any) -> pa.Array:
+    """A column: scalars as they are, vectors and beyond as (nested) fixed-size lists."""
+    if isinstance(leaf, pa.ChunkedArray):
+        return leaf.combine_chunks()
+    if isinstance(leaf, pa.Array):
+        return leaf
+    if hasattr(leaf, "detach"):  # a torch tensor
+        leaf = leaf.detach().cpu()
+        leaf = (leaf.float() if str(leaf.dtype) == "torch.bfloat16" else leaf).numpy()
+    elif hasattr(leaf, "toarray"):  # scipy sparse: Arrow has no sparse column
+        leaf = leaf.toarray()
+    if isinstance(leaf, list | tuple):
+        return column_of_values(leaf)
+    array = np.asarray(leaf)
+    if array.dtype.kind == "U" or array.dtype == object:
+        return pa.array(array.tolist())
+    values = pa.array(np.ascontiguousarray(array).reshape(-1))
+    for width in reversed(array.shape[1:]):
+        values = pa.FixedSizeListArray.from_arrays(values, width)
+    return values
+
+
+def column_of_values(values: Sequence[Any]) -> pa.Array:
+    if values and getattr(values[0], "ndim", 0) > 0:
+        shapes = {tuple(value.shape) for value in values if hasattr(value, "shape")}
+        if len(shapes) == 1 and not hasattr(values[0], "toarray"):
+            return column_of(np.stack([np.asarray(value) for value in values]))
+        values = [np.asarray(value).tolist() for value in values]
+    elif values and hasattr(values[0], "item"):  # numpy scalars and 0-d tensors
+        return column_of(np.asarray([np.asarray(value) for value in values]))
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        raise OutputStructureError(
+            f"predictions such as {values[0]!r:.100} do not make one column: {error}"
+        ) from error
+
+
+def columns_of_rows(rows: Sequence[Any], name: str) -> pa.Table:
+    """Predictions that came one by one, as columns: dicts of equal keys one column per key.
+
+    Raises:
+        OutputStructureError: predictions that do not share a type.
+    """
+    values = [row.inference if isinstance(row, PredictionResult) else row for row in rows]
+    first = values[0] if values else None
+    if isinstance(first, Mapping):
+        keys = list(first)
+        for position, value in enumerate(values):
+            if not isinstance(value, Mapping) or list(value) != keys:
+                raise OutputStructureError(
+                    f"the prediction of row {position} is {value!r:.100}, while that of row 0 is a "
+                    f"dict of {keys}: the rows of a table need predictions of one structure"
+                )
+        return pa.table(
+            {f"{name}_{key}": column_of_values([value[key] for value in values]) for key in keys}
+        )
+    return pa.table({name: column_of_values(values)})

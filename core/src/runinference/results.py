@@ -1,0 +1,37 @@
+"""What leaves a RunInference step."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Generic, NamedTuple, TypeVar
+
+__all__ = ["ExampleFailed", "PredictionResult"]
+
+ExampleT = TypeVar("ExampleT")
+PredictionT = TypeVar("PredictionT")
+
+
+class PredictionResult(NamedTuple, Generic[ExampleT, PredictionT]):
+    """One example with its prediction.
+
+    Attributes:
+        example: what the handler was given: after the preprocess functions, before its ``prepare``.
+        inference: the model's prediction for this example alone.
+        model_id: the model that predicted: its path, and ``@`` the first 12 hexadecimal digits of
+            its SHA-256 where it is a file; None where the handler does not tell.
+    """
+
+    example: ExampleT
+    inference: PredictionT
+    model_id: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ExampleFailed:
+    """What a handler puts at the position of an example that failed while the others did not.
+
+    Attributes:
+        error: why.
+    """
+
+    error: Exception

@@ -1,0 +1,165 @@
+"""Between elements that are examples and batches of rows: keys, event times, results."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.coders import Coder, FastPrimitivesCoder, registry
+from apache_beam.utils import windowed_value
+
+from runinference.batch import RowBatch
+from runinference.errors import ConfigurationError
+from runinference.results import PredictionResult
+from runinference.worker import Part
+
+__all__ = ["AttachTime", "RowEdge", "TimedExample"]
+
+_NO_KEY = object()
+
+
+class TimedExample(tuple[Any, int, Any]):
+    """An element with its event timestamp in microseconds and its pane, while it is batched."""
+
+    __slots__ = ()
+
+
+class _TimedExampleCoder(Coder):
+    """Encodes as Beam does a tuple; its size is not worth pickling an example to know."""
+
+    _tuples = FastPrimitivesCoder()
+
+    def encode(self, value: TimedExample) -> bytes:
+        """The three fields; of the pane its encoded byte and indices."""
+        example, micros, pane = value
+        encoded: bytes = self._tuples.encode((example, micros, _encode_pane(pane)))
+        return encoded
+
+    def decode(self, encoded: bytes) -> TimedExample:
+        """What :meth:`encode` was given."""
+        example, micros, pane = self._tuples.decode(encoded)
+        return TimedExample((example, micros, _decode_pane(pane)))
+
+    def estimate_size(self, value: TimedExample) -> int:
+        """A constant: Beam asks for samples, and a true answer would cost a pickle of each."""
+        return 64
+
+    def is_deterministic(self) -> bool:
+        """Not for any example."""
+        return False
+
+
+registry.register_coder(TimedExample, _TimedExampleCoder)
+
+
+class AttachTime(beam.DoFn):
+    """Pairs each element with its event time, which batching would move to the window's end."""
+
+    def process(
+        self, element: Any, windowed: Any = beam.DoFn.WindowedValueParam
+    ) -> Iterable[TimedExample]:
+        """One element in, one out."""
+        return (TimedExample((element, windowed.timestamp_micros, windowed.pane_info)),)
+
+
+class RowEdge:
+    """Lists of examples in, results out.
+
+    Args:
+        keyed: None, ``"always"`` or ``"maybe"``: whether examples come in pairs with a key.
+        timed: whether each example comes with its time, as :class:`AttachTime` gives it.
+        is_batched: False where an element is a batch that the user made.
+    """
+
+    def __init__(self, keyed: str | None, *, timed: bool, is_batched: bool) -> None:
+        self._keyed = keyed
+        self._timed = timed
+        self._is_batched = is_batched
+
+    def open(self, element: Any) -> tuple[RowBatch, Sequence[Any] | None]:
+        """The examples, and their keys where there are any."""
+        values = element if self._is_batched else _own_batch(element)
+        if self._timed:
+            values = [value for value, _, _ in values]
+        if self._keyed is None:
+            return RowBatch(values), None
+        keys: list[Any] = []
+        examples: list[Any] = []
+        for value in values:
+            if isinstance(value, tuple) and len(value) == 2:
+                key, example = value
+            elif self._keyed == "maybe":
+                key, example = _NO_KEY, value
+            else:
+                raise ConfigurationError(
+                    "KeyedModelHandler takes (key, example) pairs, but an element is "
+                    f"{value!r:.100}: use MaybeKeyedModelHandler if some have no key"
+                )
+            keys.append(key)
+            examples.append(example)
+        return RowBatch(examples), keys
+
+    def emit(
+        self,
+        element: Any,
+        batch: RowBatch,
+        keys: Sequence[Any] | None,
+        parts: Sequence[Part],
+        windows: Sequence[Any],
+    ) -> Iterable[Any]:
+        """One result per example, in the batch's order, each at its example's time."""
+        results: list[Any] = batch.merge(
+            (part.positions, _results(batch.take(part.positions).examples, part)) for part in parts
+        )
+        if keys is not None:
+            results = [
+                result if key is _NO_KEY else (key, result)
+                for key, result in zip(keys, results, strict=True)
+            ]
+        if not self._timed:
+            return results
+        create = windowed_value.create
+        return [
+            create(result, micros, windows, pane)  # type: ignore[no-untyped-call]  # Beam's
+            for result, (_, micros, pane) in zip(results, element, strict=True)
+        ]
+
+
+def _own_batch(element: Any) -> list[Any]:
+    if isinstance(element, str | bytes | Mapping) or not hasattr(element, "__len__"):
+        raise ConfigurationError(
+            "after with_no_batching() an element is a batch, a sequence of examples, but one is "
+            f"{type(element).__name__}: {element!r:.100}"
+        )
+    if hasattr(element, "iloc"):
+        raise ConfigurationError(
+            f"after with_no_batching() an element is a sequence of examples, but one is a "
+            f"{type(element).__name__}: put frames into a list, or use RunTableInference"
+        )
+    return list(element)
+
+
+def _results(examples: Sequence[Any], part: Part) -> list[Any]:
+    beams = sys.modules.get("apache_beam.ml.inference.base")  # never imported for this
+    beams_result = getattr(beams, "PredictionResult", PredictionResult)
+    model_id = part.model_id
+    results = []
+    for example, prediction in zip(examples, part.predictions, strict=True):
+        if not isinstance(prediction, PredictionResult | beams_result):
+            prediction = PredictionResult(example, prediction, model_id)
+        elif type(prediction) is not PredictionResult or prediction.model_id is None:
+            prediction = PredictionResult(
+                prediction.example, prediction.inference, prediction.model_id or model_id
+            )
+        results.append(prediction)
+    return results
+
+
+def _encode_pane(pane: Any) -> tuple[bool, bool, int, int, int]:
+    return pane.is_first, pane.is_last, pane.timing, pane.index, pane.nonspeculative_index
+
+
+def _decode_pane(fields: tuple[bool, bool, int, int, int]) -> Any:
+    return windowed_value.PaneInfo(*fields)

@@ -1,0 +1,113 @@
+"""Predict the examples of one model: cut them into calls of the right size, and make the calls."""
+
+from __future__ import annotations
+
+import bisect
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from runinference.batch import Batch, Positions, RowBatch
+from runinference.config import BatchConfig
+from runinference.hooks import BatchFailed, BatchPredicted, Observers
+from runinference.model import LoadedModel, Predictions, raise_failed
+
+__all__ = ["Limits", "solve"]
+
+
+class Limits:
+    """How large a call of the model may be; the only place that decides it."""
+
+    def __init__(self, config: BatchConfig) -> None:
+        self._config = config
+
+    def cut(self, batch: Batch) -> Iterator[Positions]:
+        """The positions of each call; together every position once."""
+        config = self._config
+        lengths = self._lengths(batch)
+        if lengths is not None and config.length_boundaries is not None:
+            buckets: dict[int, list[int]] = {}
+            for position, length in enumerate(lengths):
+                bucket = bisect.bisect_right(config.length_boundaries, length)
+                buckets.setdefault(bucket, []).append(position)
+            for _, positions in sorted(buckets.items()):
+                yield from self._cut_by_tokens(positions, lengths, batch)
+        else:
+            yield from self._cut_by_tokens(range(len(batch)), lengths, batch)
+
+    def _cut_by_tokens(
+        self, positions: Positions, lengths: Sequence[int] | None, batch: Batch
+    ) -> Iterator[Positions]:
+        budget = self._config.max_tokens
+        if budget is None or lengths is None:
+            yield from self._cut_by_weight(positions, batch)
+            return
+        taken: list[int] = []
+        for position in sorted(positions, key=lengths.__getitem__):
+            # in ascending order the newcomer is the longest, and each example is padded to it
+            if taken and lengths[position] * (len(taken) + 1) > budget:
+                yield from self._cut_by_weight(taken, batch)
+                taken = []
+            taken.append(position)
+        if taken:
+            yield from self._cut_by_weight(taken, batch)
+
+    def _cut_by_weight(self, positions: Positions, batch: Batch) -> Iterator[Positions]:
+        weight_fn, budget = self._config.weight_fn, self._config.max_weight
+        if weight_fn is None or budget is None or not isinstance(batch, RowBatch):
+            yield from self._cut_by_size(positions)
+            return
+        start = weight = 0
+        for end, position in enumerate(positions):
+            added = weight_fn(batch.examples[position])
+            if end > start and weight + added > budget:
+                yield from self._cut_by_size(positions[start:end])
+                start, weight = end, 0
+            weight += added
+        yield from self._cut_by_size(positions[start:])
+
+    def _cut_by_size(self, positions: Positions) -> Iterator[Positions]:
+        size = self._config.max_size or len(positions)
+        for start in range(0, len(positions), size):
+            yield positions[start : start + size]
+
+    def _lengths(self, batch: Batch) -> Sequence[int] | None:
+        length_fn = self._config.length_fn
+        if length_fn is not None and isinstance(batch, RowBatch):
+            return [length_fn(example) for example in batch.examples]
+        return batch.lengths
+
+
+def solve(
+    batch: Batch,
+    model: LoadedModel,
+    limits: Limits,
+    inference_args: dict[str, Any] | None,
+    observers: Observers,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[tuple[Positions, Predictions]]:
+    """The predictions of every example, with their positions.
+
+    Raises:
+        Exception: what the first failing call raised; it is reported to the observers.
+    """
+    parts: list[tuple[Positions, Predictions]] = []
+    size = len(batch)
+    try:
+        batch = model.prepare(batch)
+        for positions in limits.cut(batch):
+            piece = batch.take(positions)
+            size = len(piece)
+            start = clock()
+            predictions = model.predict(piece, inference_args)
+            raise_failed(predictions)
+            seconds = clock() - start
+            event = BatchPredicted(
+                model.name, model.model_id, size, model.num_bytes(piece), seconds
+            )
+            observers.batch_predicted(event)
+            parts.append((positions, predictions))
+    except Exception as error:
+        observers.batch_failed(BatchFailed(model.name, model.model_id, size, error))
+        raise
+    return parts
