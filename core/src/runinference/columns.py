@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from runinference.errors import FeatureError
+from runinference.hints import did_you_mean
 
 __all__ = ["is_numeric", "matrix", "numeric_columns", "select_features"]
 
@@ -34,8 +34,7 @@ def select_features(table: pa.Table, names: Sequence[str]) -> pa.Table:
     present = table.column_names
     for name in names:
         if name not in present:
-            near = difflib.get_close_matches(name, present, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
+            hint = did_you_mean(name, present)
             raise FeatureError(
                 f"the table has no column {name!r}; {hint}it has {', '.join(map(repr, present))}"
             )
@@ -61,7 +60,9 @@ def matrix(table: pa.Table, dtype: Any = None) -> np.ndarray[Any, Any]:
         FeatureError: a column that is not numeric.
     """
     if table.num_columns == 1 and pa.types.is_fixed_size_list(table.schema.field(0).type):
-        column = table.column(0).combine_chunks()
+        column = table.column(0)
+        # combine_chunks() copies a single chunk too
+        column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
         width = column.type.list_size
         values = column.flatten().to_numpy(zero_copy_only=False)
         rows: np.ndarray[Any, Any] = values.reshape(len(column), width)

@@ -51,7 +51,8 @@ def read_model(path: str) -> ModelFile:
     """
     path = str(path)
     try:
-        data = _read_remote(path) if "://" in path else Path(path).read_bytes()
+        local = path.removeprefix("file://")
+        data = _read_remote(path) if "://" in local else Path(local).read_bytes()
     except FileNotFoundError as error:
         raise ModelLoadError(
             f"model file {path!r} does not exist: check the path (a relative one is taken from the "
@@ -146,11 +147,13 @@ def _is_safetensors(data: bytes) -> bool:
 
 
 def _read_remote(path: str) -> bytes:
-    from apache_beam.io.filesystems import FileSystems  # costs a second; local files do without
+    # Beam costs a second to import; local files do without
+    from apache_beam.io.filesystem import CompressionTypes
+    from apache_beam.io.filesystems import FileSystems
 
     try:
-        with FileSystems.open(path, compression_type="uncompressed") as file:
+        with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
             data: bytes = file.read()
             return data
     except ValueError as error:  # no file system for this scheme
-        raise OSError(f"{error}; install the extra of apache-beam that brings it") from error
+        raise OSError(error) from error

@@ -101,10 +101,10 @@ def read_outputs(
         )
     leaves: dict[str, Any] = {}
     rebuild = _flatten(raw, "", leaves, select)
-    if not leaves:
-        raise OutputStructureError(f"{source} returned an output without leaves: {raw!r:.100}")
     if select is not None:
         _check_selection(select, leaves, raw, source)
+    if not leaves:
+        raise OutputStructureError(f"{source} returned an output without leaves: {raw!r:.100}")
     _check_named_axes(batch_axis, leaves, source)
     shared: dict[str, Any] = {}
     for path, leaf in list(leaves.items()):

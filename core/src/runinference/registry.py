@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import inspect
 from collections.abc import Collection
 from typing import Any
@@ -28,6 +27,7 @@ from runinference.errors import (
     NotAHandlerError,
     UnknownHandlerError,
 )
+from runinference.hints import did_you_mean, nearest
 
 __all__ = ["HandlerInfo", "available_handlers", "create_handler", "handler_class"]
 
@@ -158,8 +158,7 @@ def _unknown_option(name: str, option: str, known: list[str]) -> str:
     replacement = beam_replacement(option)
     if replacement is not None:
         return f"handler {name!r} has no option {option!r}: write {replacement}"
-    near = difflib.get_close_matches(option, known, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    hint = did_you_mean(option, known)
     return f"handler {name!r} has no option {option!r}; {hint}it takes {', '.join(known)}"
 
 
@@ -220,14 +219,13 @@ def _unknown_message(name: str, installed: list[str], foreign: list[HandlerInfo]
             f"handler {name!r} is not installed{also}; run: pip install {_OWN_HANDLERS[name]} "
             f"({listed})"
         )
-    near = difflib.get_close_matches(name, [*installed, *_OWN_HANDLERS], n=1)
-    if near and near[0] not in installed:
+    near = nearest(name, [*installed, *_OWN_HANDLERS])
+    if near is not None and near not in installed:
         return (
-            f"no handler {name!r}; did you mean {near[0]!r}? It is not installed; "
-            f"run: pip install {_OWN_HANDLERS[near[0]]} ({listed})"
+            f"no handler {name!r}; did you mean {near!r}? It is not installed; "
+            f"run: pip install {_OWN_HANDLERS[near]} ({listed})"
         )
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"no handler {name!r}; {hint}{listed}"
+    return f"no handler {name!r}; {did_you_mean(name, installed)}{listed}"
 
 
 def _check_gate(info: HandlerInfo, plugin: str) -> None:

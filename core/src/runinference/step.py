@@ -38,7 +38,7 @@ class Step:
     ) -> None:
         self.transform = transform
         if isinstance(handler, str):
-            handler = create_handler(handler, _reserved=_RESERVED, **options)
+            handler = create_handler(handler, _reserved=RESERVED, **options)
         elif options:
             raise TypeError(_misplaced_option(transform, next(iter(options))))
         self.keyed: str | None = None
@@ -93,7 +93,7 @@ class Step:
         return beam.ParDo(dofn).with_resource_hints(**self.description.resource_hints)
 
 
-_RESERVED = frozenset(
+RESERVED = frozenset(
     {
         "batching",
         "execution",

@@ -1,0 +1,160 @@
+"""Metrics under Beam's names, with true values; observers hear of every batch."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from runinference import BatchConfig, ModelHandler, RunInference
+from runinference.hooks import BatchPredicted, Observers, observer, observing
+from runinference.sizes import num_bytes
+
+
+class Echo(ModelHandler):
+    def load_model(self):
+        return object()
+
+    def run_inference(self, batch, model, inference_args=None):
+        if any(isinstance(example, str) for example in batch):
+            raise ValueError("text")
+        return list(batch)
+
+
+class Named(Echo):
+    def get_metrics_namespace(self):
+        return "Mine"
+
+
+def test_metrics_have_beams_names_and_true_values(run):
+    images = [np.zeros((3, 224, 224), np.float32) for _ in range(4)]
+    run.one(RunInference(Named(), batching=BatchConfig(min_size=2, max_size=2)), images)
+    assert run.counter("num_inferences") == 4
+    [sizes] = run.distribution("inference_request_batch_size")
+    assert (sizes.count, sizes.min, sizes.max) == (2, 2, 2)
+    [size] = run.distribution("inference_request_batch_byte_size")
+    assert size.max == 2 * 602_112
+    for name in ("inference_batch_latency_micro_secs", "model_byte_size"):
+        assert run.distribution(name)[0].min >= 0
+    [loads] = run.distribution("load_model_latency_milli_secs")
+    assert loads.count == 1
+
+
+def namespaces(run):
+    return {
+        counter.key.metric.namespace
+        for counter in run.result.metrics().query()["counters"]
+        if counter.key.metric.name == "num_inferences"
+    }
+
+
+def test_namespaces(run):
+    run.one(RunInference(Named()), [1])
+    assert namespaces(run) == {"Mine"}
+    run.one(RunInference(Echo()), [1])
+    assert namespaces(run) == {"RunInference"}
+    run.one(RunInference(Named(), metrics_namespace="Theirs"), [1])
+    assert namespaces(run) == {"Theirs"}
+
+
+class Own(Echo):
+    def override_metrics(self, metrics_namespace=""):
+        return True
+
+
+def test_a_handler_may_report_its_own(run):
+    run.one(RunInference(Own()), [1])
+    assert namespaces(run) == set()
+
+
+class Frame:
+    """Has what a DataFrame has."""
+
+    ndim = 2
+    index = range(10)
+    dtypes = (np.dtype("f8"), np.dtype("i4"))
+
+    def __len__(self):
+        return 10
+
+
+@pytest.mark.parametrize(
+    ("example", "expected"),
+    [
+        (np.zeros((3, 224, 224), np.float32), 602_112),
+        (3.5, 8),
+        ("abcd", 4),
+        (b"abc", 3),
+        ([1, 2, 3], 24),
+        ([], 0),
+        ({"a": np.zeros(10), "b": "xy"}, 82),
+        (Frame(), 120),
+    ],
+)
+def test_bytes_of_an_example(example, expected):
+    assert num_bytes([example, example]) == 2 * expected
+
+
+class Unpicklable(list):
+    def __reduce__(self):
+        raise AssertionError("pickled")
+
+
+def test_bytes_are_not_counted_by_pickling():
+    assert num_bytes([Unpicklable([1.0] * 1000)]) == 8000
+
+
+class Ear:
+    def __init__(self):
+        self.heard = []
+
+    @observer
+    def batch_predicted(self, event):
+        self.heard.append(event)
+
+    @observer
+    def batch_failed(self, event):
+        self.heard.append(event)
+
+
+def test_observers_of_this_process_hear_of_batches(run):
+    ear = Ear()
+    with observing(ear):
+        run.one(RunInference(Echo(), batching=BatchConfig(min_size=3, max_size=3)), [1, 2, 3, 4])
+    assert [event.size for event in ear.heard] == [3, 1]
+    assert all(event.seconds > 0 and event.handler == "Echo" for event in ear.heard)
+    heard = len(ear.heard)
+    run.one(RunInference(Echo()), [1])
+    assert len(ear.heard) == heard
+
+
+def test_observers_hear_of_failures(run):
+    ear = Ear()
+    with observing(ear), pytest.raises(Exception, match="text"):
+        run.one(RunInference(Echo()), ["a"])
+    assert isinstance(ear.heard[0].error, ValueError)
+
+
+class Deaf:
+    @observer
+    def batch_predicted(self, event):
+        raise RuntimeError("deaf")
+
+
+def test_an_observer_that_fails_harms_nobody_and_is_reported_once(caplog):
+    ear = Ear()
+    observers = Observers([ear, Deaf()])
+    with caplog.at_level(logging.ERROR):
+        for _ in range(2):
+            observers.batch_predicted(BatchPredicted("h", None, 1, 8, 0.1))
+    assert len([record for record in caplog.records if "deaf" in str(record.exc_info)]) == 1
+
+
+class Misspelt:
+    @observer
+    def batch_predictd(self, event):
+        pass
+
+
+def test_a_misspelt_method_is_an_error():
+    with pytest.raises(Exception, match="batch_predictd"):
+        Observers([Misspelt()])

@@ -1,0 +1,102 @@
+"""The core's own order: imports point one way, public names are told, files stay small."""
+
+import ast
+import importlib
+import pickle
+from pathlib import Path
+
+import pytest
+
+import runinference
+from runinference import errors, registry, tables, transform
+
+SOURCES = Path(runinference.__file__).parent
+# Lowest first: a module imports only from layers below its own.
+LAYERS = [
+    {"_version", "errors", "hints", "sizes", "results"},
+    {"config", "rendering", "columns", "batch", "files", "registry", "hooks"},
+    {"outputs", "metrics", "__main__"},
+    {"handler"},
+    {"description"},
+    {"model", "keyed", "batching"},
+    {"loader"},
+    {"router", "solve"},
+    {"worker"},
+    {"rows", "step"},
+    {"transform", "tables"},
+    {"__init__"},
+]
+MODULES = sorted(path.stem for path in SOURCES.glob("*.py"))
+
+
+def imported(name):
+    """Modules of the core that a module imports when it is imported itself."""
+    tree = ast.parse((SOURCES / f"{name}.py").read_text())
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("runinference"):
+            module = node.module.removeprefix("runinference").removeprefix(".")
+            yield from [module] if module else [alias.name for alias in node.names]
+
+
+def test_every_module_has_its_layer():
+    assert sorted(name for layer in LAYERS for name in layer) == MODULES
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_point_down(name):
+    [level] = [level for level, layer in enumerate(LAYERS) if name in layer]
+    below = {module for layer in LAYERS[:level] for module in layer}
+    assert set(imported(name)) <= below
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.startswith("_")])
+def test_public_names_are_told(name):
+    module = importlib.import_module(f"runinference.{name}")
+    assert sorted(module.__all__) == list(module.__all__)
+    for public in module.__all__:
+        assert getattr(module, public) is not None
+
+
+def test_the_packages_names():
+    assert sorted(runinference.__all__) == runinference.__all__
+    for name in runinference.__all__:
+        assert getattr(runinference, name) is not None
+    assert set(runinference.__all__) <= set(dir(runinference))
+    with pytest.raises(AttributeError, match="no attribute 'RunInferense'"):
+        runinference.RunInferense  # noqa: B018 - the access is the test
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_files_stay_small(name):
+    assert len((SOURCES / f"{name}.py").read_text().splitlines()) <= 300
+
+
+def test_no_framework_is_imported():
+    for path in SOURCES.glob("**/*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            for name in names:
+                assert name.split(".")[0] not in {"torch", "sklearn", "pandas", "skops", "joblib"}
+                assert not name.startswith("apache_beam.ml")
+
+
+@pytest.mark.parametrize("name", errors.__all__)
+def test_errors_pickle_and_share_a_base(name):
+    kind = getattr(errors, name)
+    assert issubclass(kind, errors.RunInferenceError)
+    assert str(pickle.loads(pickle.dumps(kind("what, where, what to do")))) == (
+        "what, where, what to do"
+    )
+
+
+def test_options_that_the_transforms_take_themselves_are_reserved():
+    import inspect
+
+    taken = set()
+    for kind in (transform.RunInference, tables.RunTableInference):
+        taken |= set(inspect.signature(kind.__init__).parameters)
+    from runinference.step import RESERVED
+
+    assert taken - {"self", "handler", "options"} == RESERVED
+    assert registry.GROUP == "runinference.handlers"

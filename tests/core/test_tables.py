@@ -1,0 +1,211 @@
+"""RunTableInference on the embedded runner, from tables to tables."""
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pytest
+from apache_beam.transforms import window
+
+from runinference import (
+    BatchConfig,
+    ExampleFailed,
+    KeyedModelHandler,
+    ModelHandler,
+    RunTableInference,
+    VectorModelHandler,
+)
+from runinference.columns import matrix
+from runinference.errors import ConfigurationError
+from runinference.tables import TableCoder
+
+calls = []
+
+
+class Sum(VectorModelHandler):
+    """Sums the features, with a row's first one a hundredfold."""
+
+    def __init__(self, names=None, answer="scalar"):
+        self.names = names
+        self.answer = answer
+
+    def load_model(self):
+        return np.array([100.0])
+
+    def feature_names(self, model):
+        return self.names
+
+    def collate_table(self, table, model):
+        calls.append(table.num_rows)
+        return matrix(table)
+
+    def predict(self, batch, model, inference_args):
+        total = batch[:, 0] * model[0] + batch[:, 1:].sum(axis=1)
+        if self.answer == "scalar":
+            return total
+        return {"total": total, "twice": np.stack([total, 2 * total], axis=1)}
+
+
+class RowsOnly(ModelHandler):
+    """Knows single examples only."""
+
+    def load_model(self):
+        return None
+
+    def run_inference(self, batch, model, inference_args=None):
+        return [str(example) for example in batch]
+
+
+@pytest.fixture(autouse=True)
+def _fresh():
+    calls.clear()
+
+
+def table(rows=3):
+    return pa.table(
+        {
+            "id": [f"r{i}" for i in range(rows)],
+            "x": np.arange(rows, dtype=np.float32),
+            "y": np.arange(rows, dtype=np.int16) * 10,
+        }
+    )
+
+
+def test_predictions_stand_behind_the_columns(run):
+    [scored] = run.one(RunTableInference(Sum()), [table()])
+    assert scored.column_names == ["id", "x", "y", "prediction"]
+    assert scored.column("prediction").to_pylist() == [0.0, 110.0, 220.0]
+    assert scored.select(["id", "x", "y"]) == table()
+
+
+def test_features_are_taken_in_their_order(run):
+    [scored] = run.one(RunTableInference(Sum(), features=["y", "x"], output="p"), [table()])
+    assert scored.column("p").to_pylist() == [0.0, 1001.0, 2002.0]
+
+
+def test_the_models_own_features_come_first(run):
+    [scored] = run.one(RunTableInference(Sum(names=["y"])), [table()])
+    assert scored.column("prediction").to_pylist() == [0.0, 1000.0, 2000.0]
+
+
+def test_kept_columns_are_no_features(run):
+    [scored] = run.one(RunTableInference(Sum(), keep=["y"]), [table()])
+    assert scored.column_names == ["y", "prediction"]
+    assert scored.column("prediction").to_pylist() == [0.0, 100.0, 200.0]
+
+
+def test_several_outputs_are_several_columns(run):
+    [scored] = run.one(RunTableInference(Sum(answer="dict")), [table()])
+    assert scored.column_names[3:] == ["prediction_total", "prediction_twice"]
+    assert scored.schema.field("prediction_twice").type == pa.list_(pa.float64(), 2)
+
+
+def test_large_tables_are_cut_and_put_together(run):
+    [scored] = run.one(RunTableInference(Sum(), batching=BatchConfig(max_size=40)), [table(100)])
+    assert calls == [40, 40, 20]
+    assert scored.column("prediction").to_pylist() == [110.0 * i for i in range(100)]
+
+
+def test_a_table_without_rows_stays_one(run):
+    [scored] = run.one(RunTableInference(Sum()), [table(0)])
+    assert scored.num_rows == 0
+    assert scored.column_names == ["id", "x", "y", "prediction"]
+
+
+def test_handlers_of_single_examples_take_tables(run):
+    [one] = run.one(RunTableInference(RowsOnly(), features=["id"]), [table()])
+    assert one.column("prediction").to_pylist() == ["r0", "r1", "r2"]
+    [several] = run.one(RunTableInference(RowsOnly(), features=["id", "y"]), [table(1)])
+    assert several.column("prediction").to_pylist() == ["{'id': 'r0', 'y': 0}"]
+
+
+def test_time_and_windows_stay(run):
+    with run.pipeline() as pipeline:
+        run.keep(
+            pipeline
+            | beam.Create([window.TimestampedValue(table(), 5)])
+            | beam.WindowInto(window.SlidingWindows(4, 2))
+            | RunTableInference(Sum())
+        )
+    assert run.timestamps() == [5, 5]
+    assert len(set(map(str, run.windows()))) == 2
+
+
+def test_tables_cross_a_shuffle(run):
+    with run.pipeline() as pipeline:
+        run.keep(
+            pipeline
+            | beam.Create([table(2), table(3)])
+            | RunTableInference(Sum())
+            | beam.Reshuffle()
+            | beam.Map(lambda scored: scored.column("prediction").to_pylist())
+        )
+    assert sorted(run.elements()) == [[0.0, 110.0], [0.0, 110.0, 220.0]]
+
+
+def test_the_coder_gives_back_what_it_took():
+    coder = TableCoder()
+    odd = table(10).slice(3, 4).append_column("d", pa.array(list("abca")).dictionary_encode())
+    assert coder.decode(coder.encode(odd)) == odd
+    assert coder.estimate_size(odd) == odd.nbytes
+
+
+class Doubtful(RowsOnly):
+    def run_inference(self, batch, model, inference_args=None):
+        return [ExampleFailed(ValueError("odd")) for example in batch]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: RunTableInference(Sum(), features=["X"]), "no column 'X'; did you mean 'x'"),
+        (lambda: RunTableInference(Sum(), features=["id"]), "'id' is of type string, not numeric"),
+        (lambda: RunTableInference(Sum(), features=["n"]), "'n' has 1 nulls in 2 rows"),
+        (lambda: RunTableInference(Sum(), features=["x"], output="x"), "has a column 'x' already"),
+        (lambda: RunTableInference(Sum(), keep=["z"]), "keep names 'z', but the table has"),
+        (lambda: RunTableInference(Sum(), keep=["x", "n"]), "no numeric column for the model"),
+        (lambda: RunTableInference(Doubtful(), features=["x"]), "failed: ValueError: odd"),
+    ],
+)
+def test_mistakes_are_named_when_a_table_comes(run, make, message):
+    odd = pa.table({"id": ["a", "b"], "x": [1.0, 2.0], "n": pa.array([1, None])})
+    with pytest.raises(Exception, match=message):
+        run.one(make(), [odd])
+
+
+def test_other_elements_are_named(run):
+    with pytest.raises(Exception, match=r"takes pyarrow.Table elements, but one is dict"):
+        run.one(RunTableInference(Sum()), [{"x": 1}])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: RunTableInference(Sum(), features="x"), r"write features=\['x'\]"),
+        (lambda: RunTableInference(KeyedModelHandler(Sum())), "have no keys"),
+        (lambda: RunTableInference(Sum().with_preprocess_fn(str)), "map the tables"),
+        (
+            lambda: RunTableInference(Sum(), batching=BatchConfig(max_wait_s=1)),
+            r"BatchConfig\(max_wait_s=\.\.\.\) has no effect on tables",
+        ),
+    ],
+)
+def test_mistakes_are_named_when_the_pipeline_is_built(make, message):
+    with pytest.raises(ConfigurationError, match=message):
+        make()
+
+
+def test_matrix():
+    columns = {"a": np.array([1, 2], np.int8), "b": np.array([0.5, 1.5], np.float32)}
+    made = matrix(pa.table(columns))
+    assert made.dtype == np.float32
+    assert made.tolist() == [[1, 0.5], [2, 1.5]]
+    assert matrix(pa.table(columns), np.float64).dtype == np.float64
+    assert matrix(pa.table({"a": [True, False]})).tolist() == [[1], [0]]
+
+
+def test_a_vector_column_is_viewed_as_a_matrix():
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(np.arange(6, dtype=np.float32)), 2)
+    made = matrix(pa.table({"v": vectors}))
+    assert made.tolist() == [[0, 1], [2, 3], [4, 5]]
+    assert made.__array_interface__["data"][0] == vectors.values.buffers()[1].address
+    assert matrix(pa.table({"v": vectors}).slice(1, 1)).tolist() == [[2, 3]]
