@@ -48,8 +48,11 @@ class RowBatch:
 
     def merge(self, parts: Iterable[tuple[Positions, Sequence[Any]]]) -> list[Any]:
         """Predictions of parts, put back at their positions."""
+        listed = list(parts)
+        if len(listed) == 1 and listed[0][0] == range(len(self)):
+            return list(listed[0][1])
         merged: list[Any] = [None] * len(self)
-        for positions, predictions in parts:
+        for positions, predictions in listed:
             for position, prediction in zip(positions, predictions, strict=True):
                 merged[position] = prediction
         return merged

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from runinference.errors import OutputStructureError, PredictionCountError
-from runinference.rendering import column_of, rows_of
+from runinference.rendering import column_of, owned, rows_of
 
 __all__ = ["BatchAxis", "Outputs", "read_outputs", "read_predictions"]
 
@@ -51,14 +51,14 @@ class Outputs:
         Args:
             lengths: for the leaves whose second axis was padded, each example's own length.
         """
-        columns = {path: rows_of(leaf) for path, leaf in self.leaves.items()}
-        for path, own in (lengths or {}).items():
-            columns[path] = [row[:n] for row, n in zip(columns[path], own, strict=True)]
+        own = lengths or {}
+        columns = {path: rows_of(leaf, own.get(path)) for path, leaf in self.leaves.items()}
         if self._rebuild is None:
             return columns[""]
         paths = tuple(columns)
+        shared = {path: owned(leaf) for path, leaf in self._shared.items()}
         return [
-            self._rebuild(self._shared | dict(zip(paths, row, strict=True)))
+            self._rebuild(shared | dict(zip(paths, row, strict=True)))
             for row in zip(*columns.values(), strict=True)
         ]
 

@@ -5,7 +5,7 @@ Frameworks are told apart by what their arrays can do: none is imported.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,15 +14,22 @@ import pyarrow as pa
 from runinference.errors import OutputStructureError
 from runinference.results import PredictionResult
 
-__all__ = ["column_of", "columns_of_rows", "rows_of"]
+__all__ = ["column_of", "columns_of_rows", "owned", "rows_of"]
 
 
-def rows_of(leaf: Any) -> list[Any]:
-    """One entry per example, none of which holds on to the others' memory."""
+def rows_of(leaf: Any, lengths: Sequence[int] | None = None) -> list[Any]:
+    """One entry per example, none of which holds on to the others' memory.
+
+    Args:
+        leaf: an array, a tensor, a column, a frame or a list.
+        lengths: how much of each entry to keep, where its first axis was padded.
+    """
     if isinstance(leaf, np.ndarray):
-        return list(leaf) if leaf.ndim == 1 else [row.copy() for row in leaf]
+        return list(leaf) if leaf.ndim == 1 else [row.copy() for row in _cut(leaf, lengths)]
     if hasattr(leaf, "unbind") and hasattr(leaf, "clone"):  # a torch tensor; torch is not imported
-        return [row.clone() for row in leaf.unbind(0)]
+        return [row.clone() for row in _cut(leaf.detach().cpu().unbind(0), lengths)]
+    if lengths is not None:
+        return list(_cut(rows_of(leaf), lengths))
     if isinstance(leaf, pa.Array | pa.ChunkedArray):
         values: list[Any] = leaf.to_pylist()
         return values
@@ -32,6 +39,13 @@ def rows_of(leaf: Any) -> list[Any]:
     if hasattr(leaf, "iloc") and getattr(leaf, "ndim", 1) == 2:  # a pandas DataFrame
         return [leaf.iloc[i : i + 1].copy() for i in range(len(leaf))]
     return list(leaf)
+
+
+def owned(leaf: Any) -> Any:
+    """A leaf that is the same for each example, without the memory that it is a view of."""
+    if hasattr(leaf, "detach") and hasattr(leaf, "clone"):  # a torch tensor
+        return leaf.detach().cpu().clone()
+    return leaf.copy() if isinstance(leaf, np.ndarray) else leaf
 
 
 def column_of(leaf: Any) -> pa.Array:
@@ -92,3 +106,9 @@ def columns_of_rows(rows: Sequence[Any], name: str) -> pa.Table:
             {f"{name}_{key}": column_of_values([value[key] for value in values]) for key in keys}
         )
     return pa.table({name: column_of_values(values)})
+
+
+def _cut(rows: Iterable[Any], lengths: Sequence[int] | None) -> Iterable[Any]:
+    if lengths is None:
+        return rows
+    return (row[:length] for row, length in zip(rows, lengths, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -141,20 +142,19 @@ def _own_batch(element: Any) -> list[Any]:
     return list(element)
 
 
-def _results(examples: Sequence[Any], part: Part) -> list[Any]:
+def _results(examples: Sequence[Any], part: Part) -> list[PredictionResult[Any, Any]]:
     beams = sys.modules.get("apache_beam.ml.inference.base")  # never imported for this
-    beams_result = getattr(beams, "PredictionResult", PredictionResult)
-    model_id = part.model_id
-    results = []
-    for example, prediction in zip(examples, part.predictions, strict=True):
-        if not isinstance(prediction, PredictionResult | beams_result):
-            prediction = PredictionResult(example, prediction, model_id)
-        elif type(prediction) is not PredictionResult or prediction.model_id is None:
-            prediction = PredictionResult(
-                prediction.example, prediction.inference, prediction.model_id or model_id
-            )
-        results.append(prediction)
-    return results
+    kinds = (PredictionResult,) if beams is None else (PredictionResult, beams.PredictionResult)
+    model_ids = itertools.repeat(part.model_id, len(examples))
+    rows = zip(examples, part.predictions, model_ids, strict=True)
+    if not any(isinstance(prediction, kinds) for prediction in part.predictions):
+        return list(map(PredictionResult._make, rows))
+    return [
+        PredictionResult(prediction[0], prediction[1], prediction[2] or model_id)
+        if isinstance(prediction, kinds)
+        else PredictionResult(example, prediction, model_id)
+        for example, prediction, model_id in rows
+    ]
 
 
 def _encode_pane(pane: Any) -> tuple[bool, bool, int, int, int]:
