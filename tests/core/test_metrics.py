@@ -4,8 +4,11 @@ import logging
 
 import numpy as np
 import pytest
+from apache_beam.coders import registry
+from apache_beam.utils import windowed_value
 
-from runinference import BatchConfig, ModelHandler, RunInference
+from runinference import BatchConfig, ModelHandler, PredictionResult, RunInference
+from runinference.coders import TimedExample
 from runinference.hooks import BatchPredicted, Observers, observer, observing
 from runinference.sizes import num_bytes
 
@@ -101,6 +104,19 @@ class Unpicklable(list):
 
 def test_bytes_are_not_counted_by_pickling():
     assert num_bytes([Unpicklable([1.0] * 1000)]) == 8000
+
+
+def test_coders_know_sizes_without_pickling():
+    example = Unpicklable([1.0] * 10)
+    result = PredictionResult(example, 1.0, "m")
+    pane = windowed_value.PANE_INFO_UNKNOWN
+    for value in (result, TimedExample((example, 5, pane))):
+        assert registry.get_coder(type(value)).estimate_size(value) >= 80
+    result, timed = PredictionResult([1], {"a": 2}, None), TimedExample(([1], -5, pane))
+    for value in (result, timed):
+        coder = registry.get_coder(type(value))
+        assert type(coder.decode(coder.encode(value))) is type(value)
+        assert coder.decode(coder.encode(value)) == value
 
 
 class Ear:

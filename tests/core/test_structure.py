@@ -14,7 +14,7 @@ SOURCES = Path(runinference.__file__).parent
 # Lowest first: a module imports only from layers below its own.
 LAYERS = [
     {"_version", "errors", "hints", "sizes", "results"},
-    {"config", "rendering", "columns", "batch", "files", "registry", "hooks"},
+    {"config", "rendering", "columns", "batch", "files", "registry", "hooks", "coders"},
     {"outputs", "metrics", "__main__"},
     {"handler"},
     {"description"},

@@ -14,9 +14,9 @@ from runinference import (
     RunTableInference,
     VectorModelHandler,
 )
+from runinference.coders import TableCoder
 from runinference.columns import matrix
 from runinference.errors import ConfigurationError
-from runinference.tables import TableCoder
 
 calls = []
 

@@ -8,51 +8,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.coders import Coder, FastPrimitivesCoder, registry
 from apache_beam.utils import windowed_value
 
 from runinference.batch import RowBatch
+from runinference.coders import TimedExample
 from runinference.errors import ConfigurationError
 from runinference.results import PredictionResult
 from runinference.worker import Part
 
-__all__ = ["AttachTime", "RowEdge", "TimedExample"]
+__all__ = ["AttachTime", "RowEdge"]
 
 _NO_KEY = object()
-
-
-class TimedExample(tuple[Any, int, Any]):
-    """An element with its event timestamp in microseconds and its pane, while it is batched."""
-
-    __slots__ = ()
-
-
-class _TimedExampleCoder(Coder):
-    """Encodes as Beam does a tuple; its size is not worth pickling an example to know."""
-
-    _tuples = FastPrimitivesCoder()
-
-    def encode(self, value: TimedExample) -> bytes:
-        """The three fields; of the pane its encoded byte and indices."""
-        example, micros, pane = value
-        encoded: bytes = self._tuples.encode((example, micros, _encode_pane(pane)))
-        return encoded
-
-    def decode(self, encoded: bytes) -> TimedExample:
-        """What :meth:`encode` was given."""
-        example, micros, pane = self._tuples.decode(encoded)
-        return TimedExample((example, micros, _decode_pane(pane)))
-
-    def estimate_size(self, value: TimedExample) -> int:
-        """A constant: Beam asks for samples, and a true answer would cost a pickle of each."""
-        return 64
-
-    def is_deterministic(self) -> bool:
-        """Not for any example."""
-        return False
-
-
-registry.register_coder(TimedExample, _TimedExampleCoder)
 
 
 class AttachTime(beam.DoFn):
@@ -155,11 +121,3 @@ def _results(examples: Sequence[Any], part: Part) -> list[PredictionResult[Any, 
         else PredictionResult(example, prediction, model_id)
         for example, prediction, model_id in rows
     ]
-
-
-def _encode_pane(pane: Any) -> tuple[bool, bool, int, int, int]:
-    return pane.is_first, pane.is_last, pane.timing, pane.index, pane.nonspeculative_index
-
-
-def _decode_pane(fields: tuple[bool, bool, int, int, int]) -> Any:
-    return windowed_value.PaneInfo(*fields)

@@ -7,7 +7,6 @@ from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
-from apache_beam.coders import Coder, registry
 
 from runinference.batch import TableBatch
 from runinference.batching import check_tokens
@@ -169,34 +168,6 @@ class TableEdge:
                 )
             table = table.append_column(name, column)
         return (table,)
-
-
-class TableCoder(Coder):
-    """Arrow's IPC stream format; its size is known without encoding."""
-
-    def encode(self, value: pa.Table) -> bytes:
-        """The table as an IPC stream."""
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, value.schema) as writer:
-            writer.write_table(value)
-        encoded: bytes = sink.getvalue().to_pybytes()
-        return encoded
-
-    def decode(self, encoded: bytes) -> pa.Table:
-        """The table that was encoded."""
-        with pa.ipc.open_stream(encoded) as reader:
-            return reader.read_all()
-
-    def estimate_size(self, value: pa.Table) -> int:
-        """The bytes of its columns."""
-        return int(value.nbytes)
-
-    def is_deterministic(self) -> bool:
-        """Equal tables may be cut into record batches differently."""
-        return False
-
-
-registry.register_coder(pa.Table, TableCoder)
 
 
 def _names(names: Sequence[str] | None, what: str) -> tuple[str, ...] | None:

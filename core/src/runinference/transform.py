@@ -9,10 +9,11 @@ import apache_beam as beam
 from apache_beam.typehints import typehints
 
 from runinference.batching import as_beam_kwargs, check_batching
+from runinference.coders import TimedExample
 from runinference.config import BatchConfig, Execution
 from runinference.handler import Handler
 from runinference.results import PredictionResult
-from runinference.rows import AttachTime, RowEdge, TimedExample
+from runinference.rows import AttachTime, RowEdge
 from runinference.step import Keyed, Step
 
 __all__ = ["RunInference"]

@@ -1,0 +1,85 @@
+"""Coders of what runs through the steps, with sizes that cost no pickling to know."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+from apache_beam.coders import Coder, FastPrimitivesCoder, registry
+from apache_beam.utils import windowed_value
+
+from runinference.results import PredictionResult
+from runinference.sizes import num_bytes
+
+__all__ = ["TableCoder", "TimedExample"]
+
+_tuples = FastPrimitivesCoder()
+
+
+class TimedExample(tuple[Any, int, Any]):
+    """An element with its event timestamp in microseconds and its pane, while it is batched."""
+
+    __slots__ = ()
+
+
+class _TimedExampleCoder(Coder):
+    def encode(self, value: TimedExample) -> bytes:
+        example, micros, pane = value
+        fields = pane.is_first, pane.is_last, pane.timing, pane.index, pane.nonspeculative_index
+        encoded: bytes = _tuples.encode((example, micros, fields))
+        return encoded
+
+    def decode(self, encoded: bytes) -> TimedExample:
+        example, micros, fields = _tuples.decode(encoded)
+        return TimedExample((example, micros, windowed_value.PaneInfo(*fields)))
+
+    def estimate_size(self, value: TimedExample) -> int:
+        return num_bytes(value[:1])
+
+    def is_deterministic(self) -> bool:
+        return False  # nothing is known of the example
+
+
+class _PredictionResultCoder(Coder):
+    def encode(self, value: PredictionResult[Any, Any]) -> bytes:
+        encoded: bytes = _tuples.encode(tuple(value))
+        return encoded
+
+    def decode(self, encoded: bytes) -> PredictionResult[Any, Any]:
+        return PredictionResult(*_tuples.decode(encoded))
+
+    def estimate_size(self, value: PredictionResult[Any, Any]) -> int:
+        return num_bytes(value)
+
+    def is_deterministic(self) -> bool:
+        return False  # nothing is known of the example
+
+
+class TableCoder(Coder):
+    """Arrow's IPC stream format."""
+
+    def encode(self, value: pa.Table) -> bytes:
+        """The table as an IPC stream."""
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, value.schema) as writer:
+            writer.write_table(value)
+        encoded: bytes = sink.getvalue().to_pybytes()
+        return encoded
+
+    def decode(self, encoded: bytes) -> pa.Table:
+        """The table that was encoded."""
+        with pa.ipc.open_stream(encoded) as reader:
+            return reader.read_all()
+
+    def estimate_size(self, value: pa.Table) -> int:
+        """The bytes of its columns."""
+        return int(value.nbytes)
+
+    def is_deterministic(self) -> bool:
+        """Equal tables may be cut into record batches differently."""
+        return False
+
+
+registry.register_coder(TimedExample, _TimedExampleCoder)
+registry.register_coder(PredictionResult, _PredictionResultCoder)
+registry.register_coder(pa.Table, TableCoder)
