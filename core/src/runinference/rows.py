@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -19,6 +20,7 @@ from runinference.worker import Part
 __all__ = ["AttachTime", "RowEdge"]
 
 _NO_KEY = object()
+_MICROS, _PANE = operator.itemgetter(1), operator.itemgetter(2)
 
 
 class AttachTime(beam.DoFn):
@@ -87,11 +89,9 @@ class RowEdge:
             ]
         if not self._timed:
             return results
-        create = windowed_value.create
-        return [
-            create(result, micros, windows, pane)  # type: ignore[no-untyped-call]  # Beam's
-            for result, (_, micros, pane) in zip(results, element, strict=True)
-        ]
+        # lazily: thousands of new objects alive at a time would wake the garbage collector
+        micros, panes = map(_MICROS, element), map(_PANE, element)
+        return map(windowed_value.create, results, micros, itertools.repeat(windows), panes)
 
 
 def _own_batch(element: Any) -> list[Any]:
