@@ -22,7 +22,7 @@ LAYERS = [
     {"loader"},
     {"router", "solve"},
     {"worker"},
-    {"rows", "step"},
+    {"rows", "table_edge", "step"},
     {"transform", "tables"},
     {"__init__"},
 ]

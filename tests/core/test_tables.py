@@ -2,6 +2,7 @@
 
 import apache_beam as beam
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from apache_beam.transforms import window
@@ -130,6 +131,76 @@ def test_time_and_windows_stay(run):
     assert len(set(map(str, run.windows()))) == 2
 
 
+def test_small_tables_are_predicted_together_and_leave_apart(run):
+    tables = [window.TimestampedValue(table(3).slice(0, rows), rows) for rows in (1, 2, 0, 3)]
+    with run.pipeline() as pipeline:
+        run.keep(
+            pipeline
+            | beam.Create([tables], reshuffle=False)  # one element: one bundle
+            | beam.FlatMap(iter)
+            | RunTableInference(Sum())
+        )
+    assert calls == [6]
+    assert [scored.num_rows for scored in run.elements()] == [1, 2, 0, 3]
+    assert run.timestamps() == [1, 2, 0, 3]
+    expected = [[110.0 * row for row in rows] for rows in ([0], [0, 1], [], [0, 1, 2])]
+    sums = [
+        [100.0 * x + y for x, y in zip(t["x"].to_pylist(), t["y"].to_pylist(), strict=True)]
+        for t in run.elements()
+    ]
+    assert [scored.column("prediction").to_pylist() for scored in run.elements()] == sums
+    assert sums == expected
+
+
+def test_tables_of_different_windows_or_schemas_are_not_mixed(run):
+    tables = [
+        window.TimestampedValue(table(1), 1),
+        window.TimestampedValue(table(1).append_column("z", [[1.0]]), 1),
+        window.TimestampedValue(table(1), 5),
+    ]
+    with run.pipeline() as pipeline:
+        run.keep(
+            pipeline
+            | beam.Create(tables, reshuffle=False)
+            | beam.WindowInto(window.FixedWindows(4))
+            | RunTableInference(Sum(), features=["x", "y"])
+        )
+    assert calls == [1, 1, 1]
+    assert sorted(scored.num_columns for scored in run.elements()) == [4, 4, 5]
+
+
+def test_record_batches_leave_as_record_batches(run):
+    [batch] = table(4).to_batches()
+    with run.pipeline() as pipeline:
+        run.keep(
+            pipeline
+            | beam.Create([batch])
+            | beam.Map(lambda batch: batch).with_output_types(pa.RecordBatch)
+            | RunTableInference(Sum(), features=["x", "y"], keep=["id"])
+            | beam.Reshuffle()
+        )
+    [scored] = run.elements()
+    assert isinstance(scored, pa.RecordBatch)
+    assert scored.schema.names == ["id", "prediction"]
+    assert scored.column(1).to_pylist() == [0.0, 110.0, 220.0, 330.0]
+
+
+def test_frames_leave_as_frames(run):
+    frame = table(3).to_pandas().set_index(pd.Index([7, 8, 9], name="row"))
+    with run.pipeline() as pipeline:
+        run.keep(
+            pipeline
+            | beam.Create([frame, frame])
+            | RunTableInference(Sum(answer="dict"))
+            | beam.Reshuffle()
+        )
+    for scored in run.elements():
+        pd.testing.assert_frame_equal(scored[["id", "x", "y"]], frame)
+        assert scored["prediction_total"].tolist() == [0.0, 110.0, 220.0]
+        assert scored["prediction_twice"].iloc[1].tolist() == [110.0, 220.0]
+    assert list(frame.columns) == ["id", "x", "y"]
+
+
 def test_tables_cross_a_shuffle(run):
     with run.pipeline() as pipeline:
         run.keep(
@@ -173,7 +244,7 @@ def test_mistakes_are_named_when_a_table_comes(run, make, message):
 
 
 def test_other_elements_are_named(run):
-    with pytest.raises(Exception, match=r"takes pyarrow.Table elements, but one is dict"):
+    with pytest.raises(Exception, match=r"takes pyarrow.Table, .*elements, but one is dict"):
         run.one(RunTableInference(Sum()), [{"x": 1}])
 
 

@@ -11,7 +11,7 @@ from apache_beam.utils import windowed_value
 from runinference.results import PredictionResult
 from runinference.sizes import num_bytes
 
-__all__ = ["TableCoder", "TimedExample"]
+__all__ = ["TableCoder", "Tabular", "TimedExample", "tabular_type"]
 
 _tuples = FastPrimitivesCoder()
 
@@ -80,6 +80,50 @@ class TableCoder(Coder):
         return False
 
 
+class _RecordBatchCoder(TableCoder):
+    def encode(self, value: pa.RecordBatch) -> bytes:
+        return super().encode(pa.Table.from_batches([value]))
+
+    def decode(self, encoded: bytes) -> pa.RecordBatch:
+        table = super().decode(encoded).combine_chunks()
+        batches = table.to_batches()
+        return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)
+
+
+class Tabular:
+    """The element type of a PCollection of tables of which nothing else is known."""
+
+
+class _TabularCoder(Coder):
+    def encode(self, value: Any) -> bytes:
+        if isinstance(value, pa.Table):
+            return b"T" + _table.encode(value)
+        if isinstance(value, pa.RecordBatch):
+            return b"B" + _record_batch.encode(value)
+        encoded: bytes = b"P" + _tuples.encode(value)
+        return encoded
+
+    def decode(self, encoded: bytes) -> Any:
+        kind, rest = encoded[:1], encoded[1:]
+        coder = {b"T": _table, b"B": _record_batch}.get(kind, _tuples)
+        return coder.decode(rest)
+
+    def estimate_size(self, value: Any) -> int:
+        return num_bytes((value,))
+
+    def is_deterministic(self) -> bool:
+        return False  # equal tables may be cut into record batches differently
+
+
+def tabular_type(element_type: Any) -> Any:
+    """The type of scored tables, which is that of the tables where it is known."""
+    return element_type if element_type in (pa.Table, pa.RecordBatch) else Tabular
+
+
+_table, _record_batch = TableCoder(), _RecordBatchCoder()
+
 registry.register_coder(TimedExample, _TimedExampleCoder)
 registry.register_coder(PredictionResult, _PredictionResultCoder)
 registry.register_coder(pa.Table, TableCoder)
+registry.register_coder(pa.RecordBatch, _RecordBatchCoder)
+registry.register_coder(Tabular, _TabularCoder)

@@ -34,7 +34,10 @@ def _bytes_of(value: Any) -> int:
     if isinstance(value, Sequence):
         return len(value) * _bytes_of(value[0]) if value else 0
     if hasattr(value, "dtypes") and hasattr(value, "index"):  # a pandas DataFrame or Series
-        return len(value) * sum(int(dtype.itemsize) for dtype in _dtypes(value))
+        # extension types, such as strings, have no size of their own
+        return len(value) * sum(
+            getattr(dtype, "itemsize", _SCALAR_BYTES) for dtype in _dtypes(value)
+        )
     if hasattr(value, "indptr") and hasattr(value, "data"):  # a compressed scipy sparse matrix
         return int(value.data.nbytes + value.indices.nbytes + value.indptr.nbytes)
     return _SCALAR_BYTES

@@ -1,22 +1,24 @@
-"""RunTableInference: Arrow tables in, the same tables with prediction columns out."""
+"""RunTableInference: tables in, the same tables with prediction columns out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import apache_beam as beam
-import pyarrow as pa
 
-from runinference.batch import TableBatch
 from runinference.batching import check_tokens
+from runinference.coders import TimedExample, tabular_type
 from runinference.config import BatchConfig, Execution
 from runinference.errors import ConfigurationError
 from runinference.handler import Handler
 from runinference.step import Step
-from runinference.worker import Part
+from runinference.table_edge import GatherTables, TableEdge
 
 __all__ = ["RunTableInference"]
+
+# Enough for the fixed cost of a call to be small, few enough to hold back in a bundle.
+_GATHERED_ROWS = 8192
 
 _ROW_ONLY = (
     "length_boundaries",
@@ -32,10 +34,14 @@ _ROW_ONLY = (
 
 
 class RunTableInference(beam.PTransform[Any, Any]):
-    """Predicts every row of a PCollection of Arrow tables; rows never become Python objects.
+    """Predicts every row of a PCollection of tables; rows never become Python objects.
 
     From ``PCollection[pyarrow.Table]`` to the same: each table with the columns that stay and its
-    predictions behind them, in the order of its rows, at its own timestamp and window.
+    predictions behind them, in the order of its rows, at its own timestamp and window. Elements may
+    be ``pyarrow.RecordBatch`` or ``pandas.DataFrame`` too, and leave as what they came.
+
+    The model sees other batches than the tables that travel: a large table is cut, at the size that
+    this model predicts fastest, and small ones of a bundle are predicted together.
 
     Args:
         handler: a handler object, or a handler's name.
@@ -92,15 +98,21 @@ class RunTableInference(beam.PTransform[Any, Any]):
         return {**super().annotations(), **self._step.annotations()}
 
     def expand(self, tables: beam.PCollection[Any]) -> beam.PCollection[Any]:
-        """Predict; each element is its own batch, cut where it is too large for one call."""
+        """Gather small tables, predict, and give each its own predictions."""
         description = self._step.description
         # What a handler says about batches of examples has no meaning for tables but its bounds.
         own = description.batching
         bounds = BatchConfig(max_size=own.max_size, max_tokens=own.max_tokens)
         batching = self._step.batching.over(bounds)
         check_tokens(batching, self._step.handler)
-        predict = self._step.predict(self._edge, batching).with_output_types(pa.Table)
-        scored: beam.PCollection[Any] = tables | "Predict" >> predict
+        kind = tabular_type(tables.element_type)
+        rows = min(batching.max_size or _GATHERED_ROWS, _GATHERED_ROWS)
+        predict = self._step.predict(self._edge, batching)
+        scored: beam.PCollection[Any] = (
+            tables
+            | "Gather" >> beam.ParDo(GatherTables(rows)).with_output_types(list[TimedExample])
+            | "Predict" >> predict.with_output_types(kind)
+        )
         return scored
 
     def _check(self) -> None:
@@ -120,54 +132,6 @@ class RunTableInference(beam.PTransform[Any, Any]):
                     f"RunTableInference: BatchConfig({field}=...) has no effect on tables; "
                     "max_size and max_tokens have"
                 )
-
-
-class TableEdge:
-    """Tables in, tables with predictions out."""
-
-    def __init__(
-        self, features: tuple[str, ...] | None, output: str, keep: tuple[str, ...] | None
-    ) -> None:
-        self._features = features
-        self._output = output
-        self._keep = keep
-
-    def open(self, element: pa.Table) -> tuple[TableBatch, None]:
-        """The table's rows as a batch."""
-        if not isinstance(element, pa.Table):
-            raise ConfigurationError(
-                f"RunTableInference takes pyarrow.Table elements, but one is "
-                f"{type(element).__name__}"
-            )
-        for name in self._keep or ():
-            if name not in element.column_names:
-                raise ConfigurationError(
-                    f"keep names {name!r}, but the table has "
-                    f"{', '.join(map(repr, element.column_names))}"
-                )
-        return TableBatch(element, self._features, self._keep or (), self._output), None
-
-    def emit(
-        self,
-        element: pa.Table,
-        batch: TableBatch,
-        keys: Sequence[Any] | None,
-        parts: Sequence[Part],
-        windows: Sequence[Any],
-    ) -> Iterable[pa.Table]:
-        """One table per table."""
-        if not parts:  # no rows: nobody can tell the type of predictions that were not made
-            predictions = pa.table({self._output: pa.nulls(0)})
-        else:
-            predictions = batch.merge((part.positions, part.predictions) for part in parts)
-        table = element if self._keep is None else element.select(list(self._keep))
-        for name, column in zip(predictions.column_names, predictions.columns, strict=True):
-            if name in table.column_names:
-                raise ConfigurationError(
-                    f"the table has a column {name!r} already: choose another output="
-                )
-            table = table.append_column(name, column)
-        return (table,)
 
 
 def _names(names: Sequence[str] | None, what: str) -> tuple[str, ...] | None:
