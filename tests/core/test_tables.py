@@ -263,20 +263,3 @@ def test_other_elements_are_named(run):
 def test_mistakes_are_named_when_the_pipeline_is_built(make, message):
     with pytest.raises(ConfigurationError, match=message):
         make()
-
-
-def test_matrix():
-    columns = {"a": np.array([1, 2], np.int8), "b": np.array([0.5, 1.5], np.float32)}
-    made = matrix(pa.table(columns))
-    assert made.dtype == np.float32
-    assert made.tolist() == [[1, 0.5], [2, 1.5]]
-    assert matrix(pa.table(columns), np.float64).dtype == np.float64
-    assert matrix(pa.table({"a": [True, False]})).tolist() == [[1], [0]]
-
-
-def test_a_vector_column_is_viewed_as_a_matrix():
-    vectors = pa.FixedSizeListArray.from_arrays(pa.array(np.arange(6, dtype=np.float32)), 2)
-    made = matrix(pa.table({"v": vectors}))
-    assert made.tolist() == [[0, 1], [2, 3], [4, 5]]
-    assert made.__array_interface__["data"][0] == vectors.values.buffers()[1].address
-    assert matrix(pa.table({"v": vectors}).slice(1, 1)).tolist() == [[2, 3]]

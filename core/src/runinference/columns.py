@@ -1,7 +1,8 @@
-"""The columns of an Arrow table that a model sees, and one matrix made of them."""
+"""The columns of an Arrow table that a model sees, as arrays, as one matrix or as rows."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 from runinference.errors import FeatureError
 from runinference.hints import did_you_mean
 
-__all__ = ["is_numeric", "matrix", "numeric_columns", "select_features"]
+__all__ = ["array_of", "examples_of", "is_numeric", "matrix", "numeric_columns", "select_features"]
 
 
 def is_numeric(kind: pa.DataType) -> bool:
@@ -25,11 +26,14 @@ def numeric_columns(schema: pa.Schema) -> list[str]:
     return [field.name for field in schema if is_numeric(field.type)]
 
 
-def select_features(table: pa.Table, names: Sequence[str]) -> pa.Table:
-    """The columns of these names, in this order, without nulls.
+def select_features(
+    table: pa.Table, names: Sequence[str], *, takes_nulls: bool = False
+) -> pa.Table:
+    """The columns of these names, in this order.
 
     Raises:
-        FeatureError: an absent column, one that stands twice, or one with nulls.
+        FeatureError: an absent column, one that stands twice, or one with nulls where the model
+            does not take them.
     """
     present = table.column_names
     for name in names:
@@ -42,7 +46,7 @@ def select_features(table: pa.Table, names: Sequence[str]) -> pa.Table:
             raise FeatureError(f"the table has {present.count(name)} columns called {name!r}")
     selected = table.select(list(names))
     for name, column in zip(names, selected.columns, strict=True):
-        if column.null_count:
+        if column.null_count and not takes_nulls:
             raise FeatureError(
                 f"column {name!r} has {column.null_count} nulls in {len(column)} rows: fill or "
                 "drop them, or leave the column out of the features"
@@ -50,33 +54,88 @@ def select_features(table: pa.Table, names: Sequence[str]) -> pa.Table:
     return selected
 
 
-def matrix(table: pa.Table, dtype: Any = None) -> np.ndarray[Any, Any]:
-    """The columns side by side: ``[rows, columns]``, of ``dtype`` or the type that holds them all.
+def array_of(column: pa.ChunkedArray | pa.Array, name: str) -> np.ndarray[Any, Any]:
+    """A column's values: ``[rows]`` of numbers, ``[rows, width, ...]`` of lists of one length.
 
-    A single fixed-size list column gives its lists as rows, without a copy where Arrow has them in
-    one piece.
+    No copy where Arrow has the values in one piece and no nulls. Values of a dictionary-encoded
+    column are looked up; a tensor column gives its tensors.
 
     Raises:
-        FeatureError: a column that is not numeric.
+        FeatureError: values that are not numbers, or nulls within lists.
     """
-    if table.num_columns == 1 and pa.types.is_fixed_size_list(table.schema.field(0).type):
-        column = table.column(0)
-        # combine_chunks() copies a single chunk too
-        column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-        width = column.type.list_size
-        values = column.flatten().to_numpy(zero_copy_only=False)
-        rows: np.ndarray[Any, Any] = values.reshape(len(column), width)
-        return rows.astype(dtype or rows.dtype, copy=False)
-    for field in table.schema:
-        if not is_numeric(field.type):
+    if isinstance(column, pa.ChunkedArray):
+        column = _one_piece(column)
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if isinstance(column.type, pa.FixedShapeTensorType):
+        tensors: np.ndarray[Any, Any] = column.to_numpy_ndarray()
+        return tensors
+    if pa.types.is_fixed_size_list(column.type):
+        inner = column.flatten()
+        if inner.null_count:
+            raise FeatureError(f"the lists of column {name!r} hold {inner.null_count} nulls")
+        values = array_of(inner, name)
+        return values.reshape(len(column), column.type.list_size, *values.shape[1:])
+    if not is_numeric(column.type):
+        raise FeatureError(
+            f"column {name!r} is of type {column.type}, not numeric: leave it out of the "
+            "features, or convert it"
+        )
+    numbers: np.ndarray[Any, Any] = column.to_numpy(zero_copy_only=False)
+    return numbers
+
+
+def matrix(table: pa.Table, dtype: Any = None) -> np.ndarray[Any, Any]:
+    """Columns of numbers side by side: ``[rows, columns]``, of ``dtype`` or what holds them all.
+
+    A single column of vectors or tensors gives those, ``[rows, width, ...]``, without a copy where
+    Arrow has them in one piece.
+
+    Raises:
+        FeatureError: a column that is not numeric, or vectors beside other columns.
+    """
+    arrays = [array_of(c, n) for n, c in zip(table.column_names, table.columns, strict=True)]
+    if len(arrays) == 1 and arrays[0].ndim > 1:
+        return arrays[0].astype(dtype or arrays[0].dtype, copy=False)
+    for name, array in zip(table.column_names, arrays, strict=True):
+        if array.ndim > 1:
             raise FeatureError(
-                f"column {field.name!r} is of type {field.type}, not numeric: leave it out of the "
-                "features, or convert it"
+                f"column {name!r} holds vectors, which stand alone: name it as the only feature"
             )
-    arrays = [column.to_numpy() for column in table.columns]
     if dtype is None:
         dtype = np.result_type(*(array.dtype for array in arrays)) if arrays else np.float64
     made = np.empty((table.num_rows, len(arrays)), dtype=dtype)
     for position, array in enumerate(arrays):
         made[:, position] = array
     return made
+
+
+def examples_of(table: pa.Table) -> list[Any]:
+    """The rows as Python objects: a single column's values, or dicts of several columns' values.
+
+    Lists of numbers are arrays; nulls are None.
+    """
+    names = table.column_names
+    columns = [_values_of(c, n) for n, c in zip(names, table.columns, strict=True)]
+    if len(columns) == 1:
+        return columns[0]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _values_of(column: pa.ChunkedArray, name: str) -> list[Any]:
+    kind = column.type
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    if column.null_count == 0 and is_list and is_numeric(kind.value_type):
+        lists = _one_piece(column)
+        numbers = lists.values.to_numpy(zero_copy_only=False)
+        return [numbers[start:end] for start, end in itertools.pairwise(lists.offsets.tolist())]
+    is_vector = pa.types.is_fixed_size_list(kind) or isinstance(kind, pa.FixedShapeTensorType)
+    if column.null_count == 0 and is_vector:
+        return list(array_of(column, name))
+    values: list[Any] = column.to_pylist()
+    return values
+
+
+def _one_piece(column: pa.ChunkedArray) -> pa.Array:
+    # combine_chunks() copies a single chunk too
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()

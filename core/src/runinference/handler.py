@@ -16,6 +16,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, Protocol, Self, TypeVar
 
+from runinference.columns import examples_of
 from runinference.config import beam_replacement
 from runinference.outputs import BatchAxis, Outputs, read_outputs
 from runinference.results import ExampleT, PredictionT
@@ -131,14 +132,19 @@ class ModelHandler(ProcessingFunctions, Generic[ExampleT, PredictionT, ModelT]):
         """The table columns that the model was trained on, in order; None where it knows none."""
         return None
 
+    def takes_nulls(self, model: ModelT) -> bool:
+        """Whether a table's features may have nulls; by default they are an error."""
+        return False
+
     def examples_from(self, table: Any, model: ModelT) -> Sequence[ExampleT]:
-        """The rows of a table as examples: one column gives its values, several give dicts.
+        """The rows of a table as examples: one column gives its values, several give dicts, and
+        lists of numbers are arrays.
 
         Args:
             table: a ``pyarrow.Table`` of the columns that the model sees.
             model: what ``load_model`` returned.
         """
-        return rows_of_table(table)
+        return examples_of(table)
 
     def get_num_bytes(self, batch: Sequence[ExampleT]) -> int:
         """Bytes of data in a batch, for metrics; in constant time per example."""
@@ -257,9 +263,3 @@ def _refusing_run_options(init: Callable[..., None]) -> Callable[..., None]:
         init(self, *args, **kwargs)
 
     return __init__
-
-
-def rows_of_table(table: Any) -> list[Any]:
-    """The rows of an Arrow table as Python objects: a single column's values, or dicts."""
-    rows: list[Any] = table.to_pylist() if table.num_columns != 1 else table.column(0).to_pylist()
-    return rows

@@ -11,11 +11,11 @@ from typing import Any, Protocol, TypeAlias, cast
 import pyarrow as pa
 
 from runinference.batch import Batch, RowBatch, TableBatch
-from runinference.columns import numeric_columns, select_features
+from runinference.columns import examples_of, numeric_columns, select_features
 from runinference.config import BatchConfig, Execution
 from runinference.description import handler_name
 from runinference.errors import ExampleFailedError, FeatureError, PredictionCountError
-from runinference.handler import Handler, VectorModelHandler, rows_of_table
+from runinference.handler import Handler, VectorModelHandler
 from runinference.outputs import read_predictions
 from runinference.rendering import columns_of_rows
 from runinference.results import ExampleFailed
@@ -194,7 +194,7 @@ class LocalModel:
         if hasattr(self._handler, "examples_from"):
             examples: Sequence[Any] = self._handler.examples_from(table, self._model)
             return examples
-        return rows_of_table(table)
+        return examples_of(table)
 
     def _features(self, batch: TableBatch) -> pa.Table:
         names: Sequence[str] | None = batch.features
@@ -207,7 +207,9 @@ class LocalModel:
                     "the table has no numeric column for the model: name its features; it has "
                     f"{', '.join(map(repr, batch.table.column_names))}"
                 )
-        return select_features(batch.table, names)
+        takes_nulls = getattr(self._handler, "takes_nulls", None)
+        may = takes_nulls is not None and takes_nulls(self._model)
+        return select_features(batch.table, names, takes_nulls=may)
 
     def _is_vector(self) -> bool:
         kind = type(self._handler)

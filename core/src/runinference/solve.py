@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from runinference.batch import Batch, Positions, RowBatch
+from runinference.batch import Batch, Positions, RowBatch, TableBatch
 from runinference.config import BatchConfig
 from runinference.hooks import BatchFailed, BatchPredicted, Observers
 from runinference.model import LoadedModel, Predictions, raise_failed
+from runinference.sizing import BestSize
 
 __all__ = ["Limits", "solve"]
 
@@ -20,6 +21,7 @@ class Limits:
 
     def __init__(self, config: BatchConfig) -> None:
         self._config = config
+        self._best_size = BestSize()
 
     def cut(self, batch: Batch) -> Iterator[Positions]:
         """The positions of each call; together every position once."""
@@ -55,21 +57,34 @@ class Limits:
     def _cut_by_weight(self, positions: Positions, batch: Batch) -> Iterator[Positions]:
         weight_fn, budget = self._config.weight_fn, self._config.max_weight
         if weight_fn is None or budget is None or not isinstance(batch, RowBatch):
-            yield from self._cut_by_size(positions)
+            yield from self._cut_by_size(positions, batch)
             return
         start = weight = 0
         for end, position in enumerate(positions):
             added = weight_fn(batch.examples[position])
             if end > start and weight + added > budget:
-                yield from self._cut_by_size(positions[start:end])
+                yield from self._cut_by_size(positions[start:end], batch)
                 start, weight = end, 0
             weight += added
-        yield from self._cut_by_size(positions[start:])
+        yield from self._cut_by_size(positions[start:], batch)
 
-    def _cut_by_size(self, positions: Positions) -> Iterator[Positions]:
-        size = self._config.max_size or len(positions)
-        for start in range(0, len(positions), size):
-            yield positions[start : start + size]
+    def _cut_by_size(self, positions: Positions, batch: Batch) -> Iterator[Positions]:
+        bound = self._config.max_size or len(positions)
+        if isinstance(batch, RowBatch):  # beam.BatchElements has looked for the best size
+            for start in range(0, len(positions), bound):
+                yield positions[start : start + bound]
+            return
+        bytes_per_row = batch.table.nbytes / len(batch)
+        start = 0
+        while start < len(positions):
+            end = start + min(self._best_size.next(bytes_per_row), bound)
+            yield positions[start:end]
+            start = end
+
+    def record(self, batch: Batch, seconds: float) -> None:
+        """Take note of how long a call took."""
+        if isinstance(batch, TableBatch):
+            self._best_size.record(len(batch), seconds)
 
     def _lengths(self, batch: Batch) -> Sequence[int] | None:
         length_fn = self._config.length_fn
@@ -102,6 +117,7 @@ def solve(
             predictions = model.predict(piece, inference_args)
             raise_failed(predictions)
             seconds = clock() - start
+            limits.record(piece, seconds)
             event = BatchPredicted(
                 model.name, model.model_id, size, model.num_bytes(piece), seconds
             )
