@@ -1,0 +1,83 @@
+"""What a model is called with: tensors, and what padding knows of the examples in them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+
+from runinference_pytorch.padding import Padding
+
+__all__ = ["TensorBatch"]
+
+Tensors = torch.Tensor | dict[str, torch.Tensor]
+
+
+@dataclasses.dataclass
+class TensorBatch:
+    """What a model is called with, on its device.
+
+    Attributes:
+        tensors: one tensor, or tensors by name; the examples along the first axis.
+        masks: arguments of the model that padding made, besides a single tensor.
+        shapes: of the padded tensors (the single one is called ""), each example's own shape.
+        paddings: of the same tensors.
+        is_borrowed: whether the memory belongs to a table, so that nobody may write to it.
+    """
+
+    tensors: Tensors
+    masks: dict[str, torch.Tensor] = dataclasses.field(default_factory=dict)
+    shapes: dict[str, list[tuple[int, ...]]] = dataclasses.field(default_factory=dict)
+    paddings: dict[str, Padding] = dataclasses.field(default_factory=dict)
+    is_borrowed: bool = False
+
+    def named(self) -> dict[str, torch.Tensor]:
+        """The tensors by name; a single one is called ""."""
+        return self.tensors if isinstance(self.tensors, dict) else {"": self.tensors}
+
+    def to(self, device: torch.device) -> TensorBatch:
+        """The batch on a device; itself where it is there."""
+        before = self.named()
+        moved = {name: tensor.to(device) for name, tensor in before.items()}
+        if all(moved[name] is before[name] for name in before):
+            return self
+        return dataclasses.replace(
+            self,
+            tensors=moved if isinstance(self.tensors, dict) else moved[""],
+            masks={name: mask.to(device) for name, mask in self.masks.items()},
+            is_borrowed=False,
+        )
+
+    def owned(self) -> TensorBatch:
+        """The batch in memory of its own."""
+        if not self.is_borrowed:
+            return self
+        copied = {name: tensor.clone() for name, tensor in self.named().items()}
+        tensors = copied if isinstance(self.tensors, dict) else copied[""]
+        return dataclasses.replace(self, tensors=tensors, is_borrowed=False)
+
+    def versions(self) -> list[int]:
+        """How often each tensor was written to, as torch counts it."""
+        return [t._version for t in self.named().values() if not t.is_inference()]
+
+    def alone(self, position: int) -> TensorBatch:
+        """A batch of the one example at a position, as it was before it was padded."""
+        length = {name: shapes[position][0] for name, shapes in self.shapes.items()}
+        taken = {}
+        for name, tensor in self.named().items():
+            row = tensor[position : position + 1]
+            for axis, size in enumerate(self.shapes[name][position] if name in length else ()):
+                row = row.narrow(axis + 1, 0, size)
+            taken[name] = row
+        made = {one.mask: length[name] for name, one in self.paddings.items() if one.mask}
+        for name, size in made.items():
+            if name in taken and name not in length:
+                taken[name] = taken[name].narrow(1, 0, size)
+        taken = {name: row.contiguous() for name, row in taken.items()}
+        return TensorBatch(
+            taken if isinstance(self.tensors, dict) else taken[""],
+            {
+                name: mask[position : position + 1, : made[name]].contiguous()
+                for name, mask in self.masks.items()
+            },
+        )
