@@ -1,0 +1,266 @@
+"""What ``runinference score`` takes, parsed in two stages.
+
+The first takes ``--handler NAME`` and the configuration file out, since which other options there
+are depends on the handler. The second builds the parser of that handler's class: its options, and
+those of the batching and the execution, come from signatures and docstrings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
+
+from runinference.config import BatchConfig, Execution
+from runinference.registry import available_handlers, handler_class
+from runinference_cli.config_file import check_keys, read_config
+from runinference_cli.failures import UsageError
+from runinference_cli.wording import reword
+
+__all__ = ["ROW_BATCHING", "ScoreOptions", "parse_score"]
+
+ROW_BATCHING = frozenset(
+    {
+        "length_boundaries",
+        "length_fn",
+        "max_wait_s",
+        "max_weight",
+        "min_size",
+        "target_duration_s",
+        "target_duration_with_overhead_s",
+        "target_overhead",
+        "weight_fn",
+    }
+)
+"""Fields of BatchConfig that say how single examples are collected, and nothing about tables."""
+
+# A value of any type is data, also where it looks like {class_path: ...}.
+set_parsing_settings(instantiate_subclass_spec_in_any=False)
+
+_LISTS = ("input", "features", "keep")
+_GROUPS = ("handler", "batching", "execution")
+_USAGE = """runinference score --handler NAME [--handler.OPTION VALUE ...]
+                          --input FILES --output FOLDER [OPTION ...] [-- BEAM OPTION ...]"""
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreOptions:
+    """One run of ``runinference score``; a field of None was not given."""
+
+    handler: str
+    handler_options: Mapping[str, Any]
+    inputs: Sequence[str]
+    input_format: str | None
+    column_types: Mapping[str, str]
+    features: Sequence[str] | None
+    keep: Sequence[str] | None
+    output: str
+    output_format: str
+    output_column: str
+    overwrite: bool
+    inference_args: dict[str, Any] | None
+    batching: BatchConfig
+    execution: Execution
+    quiet: bool
+    log_level: str | None
+    beam: Sequence[str]
+
+
+def parse_score(arguments: Sequence[str]) -> ScoreOptions:
+    """Parse what follows ``runinference score``.
+
+    Raises:
+        UsageError: an option unknown, missing or of a value that it cannot have.
+        HandlerLookupError: a handler's name that leads to none.
+        ConfigurationError: options that cannot work together.
+        SystemExit: after ``--help``.
+    """
+    own, beam = _split_beam(arguments)
+    own, name, config_path = _take_out(own)
+    config = {} if config_path is None else read_config(config_path)
+    if "handler" in config:
+        config["handler"], configured = _handler_of(config["handler"], config_path)
+        name = name or configured
+    is_help = any(argument in ("-h", "--help") for argument in own)
+    if name is None and not is_help:
+        installed = ", ".join(info.name for info in available_handlers()) or "none"
+        raise UsageError(f"which handler? say --handler NAME; installed: {installed}")
+    parser = _parser(name)
+    known = list(parser.get_defaults().keys())
+    if config:
+        check_keys(config, known, _GROUPS, f"{config_path}: handler {name!r}", str(config_path))
+        given = [key for key in _LISTS if any(a.split("=")[0] == f"--{key}" for a in own)]
+        stays = {key: value for key, value in config.items() if key not in given}
+        own = ["--config", json.dumps(_as_lists(stays), default=str), *own]
+    try:
+        parsed = parser.parse_args(own)
+        changed = parser.instantiate(parsed)
+    except ArgumentError as error:
+        raise UsageError(reword(str(error), known, name)) from error
+    return _options(str(name), parsed, changed, parser.get_defaults(), beam)
+
+
+def _split_beam(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    listed = list(arguments)
+    if "--" not in listed:
+        return listed, []
+    cut = listed.index("--")
+    return listed[:cut], listed[cut + 1 :]
+
+
+def _take_out(arguments: list[str]) -> tuple[list[str], str | None, str | None]:
+    """The arguments without the handler's name and the configuration file, and these two."""
+    taken: dict[str, str | None] = {"--handler": None, "--config": None}
+    left = []
+    position = 0
+    while position < len(arguments):
+        option, equals, value = arguments[position].partition("=")
+        position += 1
+        option = "--handler" if option == "--handler.name" else option
+        if option not in taken:
+            left.append(arguments[position - 1])
+            continue
+        if not equals:
+            if position == len(arguments) or arguments[position].startswith("--"):
+                what = "a handler's name" if option == "--handler" else "a file"
+                raise UsageError(f"{option} needs {what}")
+            value = arguments[position]
+            position += 1
+        taken[option] = value
+    return left, taken["--handler"], taken["--config"]
+
+
+def _handler_of(value: Any, path: str | None) -> tuple[dict[str, Any], str | None]:
+    """The options and the name under the key ``handler`` of a configuration file."""
+    if isinstance(value, str):
+        return {}, value
+    if not isinstance(value, dict):
+        raise UsageError(
+            f"{path}: handler is {value!r:.100}; write its name, or {{name: ..., option: ...}}"
+        )
+    options = dict(value)
+    name = options.pop("name", None)
+    return options, None if name is None else str(name)
+
+
+def _parser(name: str | None) -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="runinference score",
+        usage=_USAGE,
+        description="Score files with a model: each row gets a prediction.",
+        epilog="Options of a handler: runinference handlers show NAME, or --handler NAME --help.",
+        exit_on_error=False,
+        allow_abbrev=False,
+        default_env=False,
+        print_config=None,
+    )
+    add = parser.add_argument
+    add("--config", action="config", help="a YAML file of options; those given here come before it")
+    add(
+        "--input",
+        required=True,
+        nargs="+",
+        action="extend",
+        help="files, folders or patterns ('in/*.parquet') of Parquet, CSV or JSON Lines files, "
+        "compressed ones too (.gz, .bz2, .zst, .lz4)",
+    )
+    add("--input-format", choices=("parquet", "csv", "jsonl"), help="by default told by the suffix")
+    add(
+        "--column-types",
+        type=dict[str, str] | None,
+        help="types of columns of CSV and JSON Lines files, such as '{age: float64, zip: string}'; "
+        "by default those of the first rows",
+    )
+    add(
+        "--features",
+        nargs="+",
+        action="extend",
+        help="the columns that the model sees, in its order: a,b,c; by default those that it was "
+        "trained on, where it knows them, else every numeric column that is not kept",
+    )
+    add(
+        "--keep",
+        nargs="+",
+        action="extend",
+        help="the columns that stay in the output: a,b; '' for none; all by default",
+    )
+    add("--output", required=True, help="the folder to write to")
+    add(
+        "--output-format",
+        choices=("parquet", "csv", "jsonl"),
+        default="parquet",
+        help="parquet if not told",
+    )
+    add("--output-column", default="prediction", help="the name of the predictions' column")
+    add("--overwrite", action="store_true", help="replace the results that are in the folder")
+    add(
+        "--inference-args",
+        type=dict[str, Any] | None,
+        help="extra arguments of each call of the model: '{name: value}', or --inference-args.NAME",
+    )
+    add("--quiet", action="store_true", help="no progress and no summary")
+    add("--traceback", action="store_true", help="show where an error was raised")
+    add(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        help="show what the libraries log, from this level on",
+    )
+    if name is not None:
+        _add_group(parser, "handler", handler_class(name), f"options of {name}")
+    _add_group(parser, "batching", BatchConfig, "how many rows go into a call of the model")
+    _add_group(parser, "execution", Execution, "where and how the model runs")
+    return parser
+
+
+def _add_group(parser: ArgumentParser, key: str, kind: type[Any], title: str) -> None:
+    skip = set(ROW_BATCHING) if kind is BatchConfig else set()
+    parser.add_argument_group(title).add_class_arguments(
+        kind, key, as_group=False, instantiate=False, fail_untyped=False, skip=skip
+    )
+
+
+def _as_lists(config: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: [value] if key in _LISTS and isinstance(value, str) else value
+        for key, value in config.items()
+    }
+
+
+def _options(
+    name: str, parsed: Namespace, made: Namespace, defaults: Namespace, beam: list[str]
+) -> ScoreOptions:
+    def group(key: str) -> dict[str, Any]:
+        if key not in made:
+            return {}
+        told, unset = parsed[key], defaults[key]
+        # an option left at its default is not passed on: what runs is the class's own default
+        return {k: v for k, v in made[key].as_dict().items() if told[k] != unset[k]}
+
+    return ScoreOptions(
+        handler=name,
+        handler_options=group("handler"),
+        inputs=parsed["input"],
+        input_format=parsed["input_format"],
+        column_types=parsed["column_types"] or {},
+        features=_names(parsed["features"]),
+        keep=_names(parsed["keep"]),
+        output=parsed["output"],
+        output_format=parsed["output_format"],
+        output_column=parsed["output_column"],
+        overwrite=parsed["overwrite"],
+        inference_args=made["inference_args"],
+        batching=BatchConfig(**group("batching")),
+        execution=Execution(**group("execution")),
+        quiet=parsed["quiet"],
+        log_level=parsed["log_level"],
+        beam=beam,
+    )
+
+
+def _names(values: Sequence[str] | None) -> list[str] | None:
+    if values is None:
+        return None
+    return [name for value in values for part in value.split(",") if (name := part.strip())]

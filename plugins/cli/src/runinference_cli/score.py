@@ -1,0 +1,187 @@
+"""``runinference score``: files in, the same rows with predictions out."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.runner import PipelineState
+
+from runinference.columns import select_features
+from runinference.errors import FeatureError
+from runinference.hints import did_you_mean
+from runinference.hooks import observing
+from runinference.registry import create_handler
+from runinference.tables import RunTableInference
+from runinference_cli.failures import RunFailedError, UsageError, explain, original
+from runinference_cli.options import ScoreOptions
+from runinference_cli.pipeline import (
+    LostRowsError,
+    ReadTables,
+    WriteManifest,
+    WriteTables,
+    Written,
+    read_manifest,
+)
+from runinference_cli.progress import Counts, live, summary
+from runinference_cli.sources import Plan, find_sources, plan
+from runinference_cli.staging import Staging, staging
+from runinference_cli.writers import SUFFIXES, check_writable
+
+__all__ = ["score"]
+
+
+def score(options: ScoreOptions) -> str:
+    """Score the files and put the results into place.
+
+    Returns:
+        The summary.
+
+    Raises:
+        UsageError: something that is seen before anything is read.
+        RunFailedError: a row was not scored; nothing is left in the output folder.
+    """
+    runner, beam_options = _runner(options.beam)
+    handler = create_handler(options.handler, **options.handler_options)
+    inference = RunTableInference(
+        handler,
+        features=options.features,
+        output=options.output_column,
+        keep=options.keep,
+        batching=options.batching,
+        execution=options.execution,
+        inference_args=options.inference_args,
+    )
+    planned = plan(find_sources(options.inputs, options.input_format), options.column_types)
+    if planned.schema is not None:
+        _check_columns(options, planned.schema)
+    counts = Counts()
+    with staging(options.output, overwrite=options.overwrite) as stage:
+        start = time.perf_counter()
+        written: Sequence[Written] = []
+        if planned.schema is not None:
+            pipeline = beam.Pipeline(runner=runner, options=beam_options)
+            _build(pipeline, options, planned, planned.schema, inference, stage)
+            shown = contextlib.nullcontext() if options.quiet else live(counts, planned.rows)
+            with observing(counts), shown:
+                _run(pipeline, counts)
+            written = _complete(read_manifest(stage.manifest, planned.sources))
+        stage.publish([entry.file for entry in written], SUFFIXES[options.output_format])
+        seconds = time.perf_counter() - start
+    rows = sum(entry.rows for entry in written)
+    return summary(counts, rows, len(written), seconds, options.output)
+
+
+def _build(
+    pipeline: beam.Pipeline,
+    options: ScoreOptions,
+    planned: Plan,
+    schema: pa.Schema,
+    inference: RunTableInference,
+    stage: Staging,
+) -> None:
+    read = ReadTables(planned.sources, schema, _needed(options, schema))
+    write = WriteTables(str(stage.written), options.output_format)
+    written = (
+        pipeline
+        | "Files" >> beam.Create(range(len(planned.sources)))
+        | "Read" >> beam.ParDo(read).with_output_types(pa.Table)
+        | inference
+        | "Write" >> beam.ParDo(write).with_output_types(Any)
+    )
+    _ = (
+        written
+        | "Collect" >> beam.combiners.ToList()
+        | "Tell" >> beam.ParDo(WriteManifest(str(stage.manifest)))
+    )
+
+
+def _run(pipeline: beam.Pipeline, counts: Counts) -> None:
+    try:
+        result = pipeline.run()
+        state = result.wait_until_finish()
+    except BaseException as wrapped:
+        error = original(wrapped)
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise error from None
+        where = ""
+        if counts.failed is not None and counts.failed[0] is error:
+            where = counts.failed[1]
+        raise RunFailedError(explain(error, where)) from wrapped
+    if state is not None and state != PipelineState.DONE:
+        raise RunFailedError(f"the runner ended with the state {state}")
+
+
+def _complete(written: Sequence[Written]) -> Sequence[Written]:
+    """The files to put into place: those with rows, or the first where there are none at all."""
+    filled = [entry for entry in written if entry.rows] or written[:1]
+    for entry in filled:
+        if entry.columns != filled[0].columns:
+            raise LostRowsError(
+                "the model's predictions have different columns in different files: "
+                f"{filled[0].columns} and {entry.columns}"
+            )
+    return filled
+
+
+def _needed(options: ScoreOptions, schema: pa.Schema) -> list[str] | None:
+    """The columns to read; None for all, which includes that only the model knows its features."""
+    if options.features is None or options.keep is None:
+        return None
+    needed = {*options.features, *options.keep}
+    return [name for name in schema.names if name in needed]
+
+
+def _check_columns(options: ScoreOptions, schema: pa.Schema) -> None:
+    for name in options.keep or ():
+        if name not in schema.names:
+            raise UsageError(
+                f"--keep: no column {name!r}; {did_you_mean(name, schema.names)}there are "
+                f"{', '.join(map(repr, schema.names))}"
+            )
+    if options.features is not None:
+        try:
+            select_features(schema.empty_table(), options.features)
+        except FeatureError as error:
+            raise UsageError(f"--features: {error}") from error
+    kept = schema.names if options.keep is None else options.keep
+    if options.output_column in kept:
+        raise UsageError(
+            f"there is a column {options.output_column!r} already: name another --output-column, "
+            "or leave it out of --keep"
+        )
+    check_writable(schema.empty_table().select(list(kept)).schema, options.output_format)
+
+
+def _runner(arguments: Sequence[str]) -> tuple[Any, PipelineOptions]:
+    """The runner and the options that stand behind ``--``."""
+    if arguments and not arguments[0].startswith("-"):
+        raise UsageError(f"{arguments[0]!r} is no option of Beam's, to which go options behind --")
+    captured = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(captured):
+            options = PipelineOptions(list(arguments))
+            told = options.get_all_options(retain_unknown_options=True)
+            known = options.get_all_options()
+    except SystemExit as error:  # Beam's parser leaves the program with a usage message
+        message = captured.getvalue().strip().rpartition("error: ")[2]
+        raise UsageError(f"Beam's options (behind --): {message}") from error
+    for name in told:
+        if name not in known:
+            raise UsageError(
+                f"Beam has no option --{name}; {did_you_mean(name, list(known))}"
+                "options behind -- go to Beam"
+            )
+    if known.get("runner") is None:
+        return FnApiRunner(), options
+    try:
+        return beam.Pipeline(options=options).runner, options
+    except (ValueError, ImportError) as error:
+        raise UsageError(f"Beam's options (behind --): {error}") from error

@@ -1,0 +1,187 @@
+"""Write Arrow tables to one file, block by block: Parquet, CSV or JSON Lines."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+
+from runinference.errors import RunInferenceError
+from runinference_cli.failures import UsageError
+
+__all__ = ["SUFFIXES", "PartWriter", "WriteError", "check_writable"]
+
+SUFFIXES = {"parquet": ".parquet", "csv": ".csv", "jsonl": ".jsonl"}
+
+
+class WriteError(RunInferenceError):
+    """Results that do not go into one file."""
+
+
+class PartWriter:
+    """One file of results; its columns are those of the first table."""
+
+    def __init__(self, path: Path, file_format: str) -> None:
+        self.path = path
+        self.rows = 0
+        self._format = file_format
+        self._file: _File | None = None
+        self._schema: pa.Schema | None = None
+
+    def write(self, table: pa.Table) -> None:
+        """Append a table.
+
+        Raises:
+            OSError: names the file.
+            WriteError: columns unlike those of the first table, or that the format cannot hold.
+        """
+        try:
+            if self._file is None or self._schema is None:
+                self._schema = table.schema
+                self._file = _OPENERS[self._format](str(self.path), table.schema)
+            elif table.schema != self._schema:
+                table = self._cast(table, self._schema)
+            self._file.write_table(table)
+        except OSError as error:
+            self.abort()
+            raise _named(error, self.path) from error
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            self.abort()
+            raise WriteError(
+                f"results cannot be written as {self._format}: {error}: choose another "
+                "--output-format"
+            ) from error
+        self.rows += table.num_rows
+
+    def close(self) -> None:
+        """Complete the file.
+
+        Raises:
+            OSError: names the file.
+        """
+        file, self._file = self._file, None
+        try:
+            if file is not None:
+                file.close()
+        except OSError as error:
+            raise _named(error, self.path) from error
+
+    def abort(self) -> None:
+        """Let go of a file that stays incomplete."""
+        file, self._file = self._file, None
+        if file is not None:
+            with contextlib.suppress(OSError, pa.ArrowException):
+                file.close()
+
+    @property
+    def schema(self) -> str:
+        """The columns with their types, to be compared with those of other files."""
+        fields = [] if self._schema is None else [f"{f.name}: {f.type}" for f in self._schema]
+        return ", ".join(fields)
+
+    def _cast(self, table: pa.Table, schema: pa.Schema) -> pa.Table:
+        try:
+            return table.cast(schema)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
+            self.abort()
+            raise WriteError(
+                "the model's predictions changed between blocks of rows: they were "
+                f"{schema.types[-1]} and are {table.schema.types[-1]} ({error})"
+            ) from error
+
+
+def check_writable(schema: pa.Schema, file_format: str) -> None:
+    """Refuse columns that a format cannot hold.
+
+    Raises:
+        UsageError: names the column.
+    """
+    if file_format != "csv":
+        return
+    for field in schema:
+        try:
+            pa.csv.CSVWriter(pa.BufferOutputStream(), pa.schema([field])).close()
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise UsageError(
+                f"column {field.name!r} is of type {field.type}, which a CSV file cannot hold: "
+                "leave it out of --keep, or choose another --output-format"
+            ) from error
+
+
+class _File(Protocol):
+    def write_table(self, table: pa.Table) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _JsonLines:
+    """One JSON object per row; made of whole columns."""
+
+    def __init__(self, path: str, schema: pa.Schema) -> None:
+        self._file = open(path, "wb")  # noqa: SIM115  # closed by close()
+
+    def write_table(self, table: pa.Table) -> None:
+        for batch in table.to_batches():
+            if batch.num_rows:
+                self._file.write(_json_lines(batch))
+
+    def close(self) -> None:
+        self._file.close()
+
+
+_OPENERS: dict[str, Any] = {
+    "parquet": pa.parquet.ParquetWriter,
+    "csv": pa.csv.CSVWriter,
+    "jsonl": _JsonLines,
+}
+
+
+def _json_lines(batch: pa.RecordBatch) -> bytes:
+    parts: list[Any] = []
+    for number, (field, column) in enumerate(zip(batch.schema, batch.columns, strict=True)):
+        parts += [pa.scalar(f"{', ' if number else '{'}{json.dumps(field.name)}: ")]
+        parts += [_json_values(column)]
+    lines = pc.binary_join_element_wise(*parts, pa.scalar("}\n"), "")
+    # the lines stand side by side in one buffer, which is the file
+    size = pc.sum(pc.binary_length(lines)).as_py()
+    content: bytes = lines.buffers()[2].slice(0, size).to_pybytes()
+    return content
+
+
+def _json_values(column: pa.Array) -> pa.Array:
+    """Each value as JSON; what JSON has no number for is null."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _json_values(column.dictionary).take(column.indices).fill_null("null")
+    if pa.types.is_floating(kind):
+        column = pc.if_else(pc.is_finite(column), column, pa.scalar(None, kind))
+    if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        return column.cast(pa.string()).fill_null("null")
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        coded = column.dictionary_encode()
+        texts = pa.array([json.dumps(text) for text in coded.dictionary.to_pylist()], pa.string())
+        return texts.take(coded.indices).fill_null("null")
+    values = [json.dumps(_finite(value), default=str) for value in column.to_pylist()]
+    return pa.array(values, pa.string())
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return value
+
+
+def _named(error: OSError, path: Path) -> OSError:
+    """The same error with the file's name, which Arrow leaves out."""
+    return OSError(error.errno, error.strerror or str(error), str(path))
