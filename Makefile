@@ -52,10 +52,11 @@ DEMO := build/demo
 demo: $(VENV)/.demo  ## score scikit-learn's digits through the command line
 	@rm -rf $(DEMO)
 	@$(BIN)/python examples/digits/make_digits.py $(DEMO)
-	@echo "Scoring the held-out rows with this command:"
+	@printf '\nScoring them with this command:\n\n'
 	$(BIN)/runinference score \
 	    --handler sklearn-numpy --handler.model_uri $(DEMO)/model.skops \
 	    --input '$(DEMO)/digits/*.parquet' --keep label --output $(DEMO)/scored
+	@echo
 	@$(BIN)/python examples/digits/show_results.py $(DEMO)/scored
 
 .PHONY: test
@@ -81,10 +82,13 @@ build/python-%/.installed: constraints.txt $(MANIFESTS)
 test-python-%: build/python-%/.installed
 	build/python-$*/bin/python -m pytest tests/core tests/sklearn $(PYTEST_ARGS)
 
-# Expanded twice: the machine is searched for interpreters only when this is asked for.
-.SECONDEXPANSION:
+# The machine is searched for interpreters only when they are asked for.
+ifneq ($(filter test-pythons,$(MAKECMDGOALS)),)
+FOUND := $(foreach version,$(PYTHONS),$(if $(shell tools/find-python $(version)),$(version)))
+endif
+
 .PHONY: test-pythons
-test-pythons: $$(foreach v,$$(PYTHONS),$$(if $$(shell tools/find-python $$(v)),test-python-$$(v)))  ## test core and scikit-learn plugin on each Python from 3.11 to 3.13 that is here
+test-pythons: $(addprefix test-python-,$(FOUND))  ## test core and scikit-learn plugin on each Python from 3.11 to 3.13 that is here
 	@if [[ -z "$^" ]]; then exit 1; else echo "passed: $^"; fi
 
 .PHONY: coverage
