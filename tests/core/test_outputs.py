@@ -135,6 +135,20 @@ def test_columns():
     }
 
 
+def test_sequences_are_lists_of_their_own_length():
+    tags = np.arange(6, dtype=np.float32).reshape(2, 3)
+    outputs = read({"tags": tags, "deep": tags.reshape(2, 3, 1), "score": [1, 2]}, 2)
+    lengths = {"tags": [1, 3], "deep": [3, 2]}
+    table = outputs.columns("p", lengths)
+    assert table.schema.field("p_tags").type == pa.list_(pa.float32())
+    assert table.schema.field("p_deep").type == pa.list_(pa.list_(pa.float32(), 1))
+    assert table.column("p_tags").to_pylist() == [[0], [3, 4, 5]]
+    assert table.column("p_deep").to_pylist() == [[[0], [1], [2]], [[3], [4]]]
+    assert [row["tags"].tolist() for row in outputs.rows(lengths)] == [[0], [3, 4, 5]]
+    words = read([["a", "b"], ["c", "-"]], 2).columns("p", {"": [2, 1]})
+    assert words.column("p").to_pylist() == [["a", "b"], ["c"]]
+
+
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i1", "u2", "i8", "?"])
 def test_a_column_keeps_the_models_type(dtype):
     column = read(np.ones(3, dtype), 3).columns("prediction").column(0)

@@ -7,11 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from runinference_pytorch import (
-    ExampleError,
-    PytorchModelHandlerKeyedTensor,
-    PytorchModelHandlerTensor,
-)
+from runinference.errors import ExampleError
+from runinference_pytorch import PytorchModelHandlerKeyedTensor, PytorchModelHandlerTensor
 
 
 class Tensors(PytorchModelHandlerTensor):

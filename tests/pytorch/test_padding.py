@@ -6,10 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runinference.errors import OutputStructureError
+from runinference.errors import ExampleError, OutputStructureError
 from runinference.outputs import read_outputs
 from runinference_pytorch import (
-    ExampleError,
     Padding,
     PytorchModelHandlerKeyedTensor,
     PytorchModelHandlerTensor,

@@ -9,9 +9,8 @@ from apache_beam.ml.inference import pytorch_inference
 from apache_beam.ml.inference.base import RunInference as BeamRunInference
 
 from runinference import BatchConfig, KeyedModelHandler, PredictionResult, RunInference
-from runinference.errors import ModelLoadError
+from runinference.errors import ExampleError, ModelLoadError
 from runinference_pytorch import (
-    ExampleError,
     Padding,
     PytorchModelHandlerKeyedTensor,
     PytorchModelHandlerTensor,

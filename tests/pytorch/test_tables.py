@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from runinference import BatchConfig, RunTableInference
-from runinference.errors import FeatureError, OutputStructureError
+from runinference.errors import ExampleError, FeatureError, OutputStructureError
 from runinference_pytorch import (
-    ExampleError,
     Padding,
     PytorchModelHandlerKeyedTensor,
     PytorchModelHandlerTensor,

@@ -143,9 +143,9 @@ def test_names_that_a_pickle_asks_to_trust(save):
 
 
 def test_a_model_of_another_library(save, iris):
-    from lightgbm import LGBMClassifier
+    from xgboost import XGBClassifier
 
-    booster = LGBMClassifier(n_estimators=2, verbose=-1, n_jobs=1).fit(*iris)
+    booster = XGBClassifier(n_estimators=2, n_jobs=1).fit(*iris)
     path = save(booster)
     trusted = []
     for _ in range(9):
@@ -156,7 +156,7 @@ def test_a_model_of_another_library(save, iris):
             trusted.append(str(error).split("trusted_types=['")[1].split("'")[0])
         else:
             break
-    assert trusted == ["lightgbm.sklearn.LGBMClassifier", "lightgbm.basic.Booster"]
+    assert trusted == ["xgboost.sklearn.XGBClassifier", "xgboost.core.Booster"]
     rows = list(iris[0][:20])
     assert handler.run_inference(rows, model) == list(booster.predict(iris[0][:20]))
 

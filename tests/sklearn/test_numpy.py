@@ -15,8 +15,8 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import LabelEncoder, OneHotEncoder, OrdinalEncoder, StandardScaler
 
-from runinference.errors import FeatureError
-from runinference_sklearn import ExampleError, SklearnModelHandlerNumpy
+from runinference.errors import ExampleError, FeatureError
+from runinference_sklearn import SklearnModelHandlerNumpy
 
 TEXTS = ["good film", "bad film", "good", "bad", "a good story", "a bad story"]
 MOODS = np.array([1, 0, 1, 0, 1, 0])

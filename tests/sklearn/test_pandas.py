@@ -14,8 +14,8 @@ from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
-from runinference.errors import FeatureError, PredictionCountError
-from runinference_sklearn import ExampleError, SklearnModelHandlerPandas
+from runinference.errors import ExampleError, FeatureError, PredictionCountError
+from runinference_sklearn import SklearnModelHandlerPandas
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from apache_beam.utils import windowed_value
 from runinference.results import PredictionResult
 from runinference.sizes import num_bytes
 
-__all__ = ["TableCoder", "Tabular", "TimedExample", "tabular_type"]
+__all__ = ["TableCoder", "Tabular", "TimedExample", "UntimedExample", "tabular_type"]
 
-_tuples = FastPrimitivesCoder()
+_primitives = FastPrimitivesCoder()
 
 
 class TimedExample(tuple[Any, int, Any]):
@@ -22,37 +22,51 @@ class TimedExample(tuple[Any, int, Any]):
     __slots__ = ()
 
 
-class _TimedExampleCoder(Coder):
+class UntimedExample:
+    """The type of an element while it is batched without its time."""
+
+
+class Tabular:
+    """The element type of a PCollection of tables of which nothing else is known."""
+
+
+class _AnyCoder(Coder):
+    """As Beam encodes what it knows nothing of."""
+
+    def encode(self, value: Any) -> bytes:
+        encoded: bytes = _primitives.encode(value)
+        return encoded
+
+    def decode(self, encoded: bytes) -> Any:
+        return _primitives.decode(encoded)
+
+    def estimate_size(self, value: Any) -> int:
+        return num_bytes((value,))
+
+    def is_deterministic(self) -> bool:
+        return False  # nothing is known of the value
+
+
+class _TimedExampleCoder(_AnyCoder):
     def encode(self, value: TimedExample) -> bytes:
         example, micros, pane = value
         fields = pane.is_first, pane.is_last, pane.timing, pane.index, pane.nonspeculative_index
-        encoded: bytes = _tuples.encode((example, micros, fields))
-        return encoded
+        return super().encode((example, micros, fields))
 
     def decode(self, encoded: bytes) -> TimedExample:
-        example, micros, fields = _tuples.decode(encoded)
+        example, micros, fields = super().decode(encoded)
         return TimedExample((example, micros, windowed_value.PaneInfo(*fields)))
 
     def estimate_size(self, value: TimedExample) -> int:
         return num_bytes(value[:1])
 
-    def is_deterministic(self) -> bool:
-        return False  # nothing is known of the example
 
-
-class _PredictionResultCoder(Coder):
+class _PredictionResultCoder(_AnyCoder):
     def encode(self, value: PredictionResult[Any, Any]) -> bytes:
-        encoded: bytes = _tuples.encode(tuple(value))
-        return encoded
+        return super().encode(tuple(value))
 
     def decode(self, encoded: bytes) -> PredictionResult[Any, Any]:
-        return PredictionResult(*_tuples.decode(encoded))
-
-    def estimate_size(self, value: PredictionResult[Any, Any]) -> int:
-        return num_bytes(value)
-
-    def is_deterministic(self) -> bool:
-        return False  # nothing is known of the example
+        return PredictionResult(*super().decode(encoded))
 
 
 class TableCoder(Coder):
@@ -90,29 +104,19 @@ class _RecordBatchCoder(TableCoder):
         return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)
 
 
-class Tabular:
-    """The element type of a PCollection of tables of which nothing else is known."""
-
-
-class _TabularCoder(Coder):
+class _TabularCoder(_AnyCoder):
     def encode(self, value: Any) -> bytes:
         if isinstance(value, pa.Table):
             return b"T" + _table.encode(value)
         if isinstance(value, pa.RecordBatch):
             return b"B" + _record_batch.encode(value)
-        encoded: bytes = b"P" + _tuples.encode(value)
-        return encoded
+        return b"P" + super().encode(value)
 
     def decode(self, encoded: bytes) -> Any:
         kind, rest = encoded[:1], encoded[1:]
-        coder = {b"T": _table, b"B": _record_batch}.get(kind, _tuples)
-        return coder.decode(rest)
-
-    def estimate_size(self, value: Any) -> int:
-        return num_bytes((value,))
-
-    def is_deterministic(self) -> bool:
-        return False  # equal tables may be cut into record batches differently
+        if kind == b"P":
+            return super().decode(rest)
+        return (_table if kind == b"T" else _record_batch).decode(rest)
 
 
 def tabular_type(element_type: Any) -> Any:
@@ -123,6 +127,7 @@ def tabular_type(element_type: Any) -> Any:
 _table, _record_batch = TableCoder(), _RecordBatchCoder()
 
 registry.register_coder(TimedExample, _TimedExampleCoder)
+registry.register_coder(UntimedExample, _AnyCoder)
 registry.register_coder(PredictionResult, _PredictionResultCoder)
 registry.register_coder(pa.Table, TableCoder)
 registry.register_coder(pa.RecordBatch, _RecordBatchCoder)

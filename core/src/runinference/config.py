@@ -8,7 +8,7 @@ from typing import Any
 
 from runinference.errors import ConfigurationError
 
-__all__ = ["BatchConfig", "Execution"]
+__all__ = ["ROW_ONLY", "BatchConfig", "Execution", "beam_replacement"]
 
 # Beam's name of each field: what `batch_elements_kwargs` of a handler returns and what a handler of
 # Beam's own takes. `element_size_fn` has rules of its own, see `BatchConfig.from_beam`.
@@ -26,6 +26,22 @@ _BEAM_NAMES = {
     "target_batch_duration_secs": "target_duration_s",
     "target_batch_duration_secs_including_fixed_cost": "target_duration_with_overhead_s",
 }
+
+ROW_ONLY = frozenset(
+    {
+        "length_boundaries",
+        "length_fn",
+        "max_wait_s",
+        "max_weight",
+        "min_size",
+        "target_duration_s",
+        "target_duration_with_overhead_s",
+        "target_overhead",
+        "weight_fn",
+    }
+)
+"""Fields of BatchConfig that say how single examples are collected, and nothing about tables."""
+
 _DEFAULT_LENGTH_BOUNDARIES = (16, 32, 64, 128, 256, 512)
 _BEAM_DEFAULT_MAX_SIZE = 10_000
 

@@ -11,6 +11,7 @@
     │   ├── IncompatibleHandlerError              its plugin asks for another version of the core
     │   └── NotAHandlerError                      the name leads to something else
     ├── ModelLoadError                            a model file that cannot be used
+    ├── ExampleError (also ValueError)            an example that the model cannot take
     ├── FeatureError (also ValueError)            a column absent, of the wrong type or with nulls
     └── InferenceError                            a model's answer that cannot be used
         ├── PredictionCountError                  fewer or more predictions than examples
@@ -27,6 +28,7 @@ __all__ = [
     "BrokenHandlerError",
     "ConfigurationError",
     "DuplicateHandlerError",
+    "ExampleError",
     "ExampleFailedError",
     "FeatureError",
     "HandlerLookupError",
@@ -75,6 +77,10 @@ class NotAHandlerError(HandlerLookupError):
 
 class ModelLoadError(RunInferenceError):
     """A model that cannot be loaded: absent, damaged, of another format, or not trusted."""
+
+
+class ExampleError(RunInferenceError, ValueError):
+    """An example that the model cannot take, alone or beside the others of its batch."""
 
 
 class FeatureError(RunInferenceError, ValueError):

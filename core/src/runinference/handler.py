@@ -217,7 +217,11 @@ class VectorModelHandler(ModelHandler[ExampleT, Any, ModelT]):
     def output_lengths(
         self, outputs: Outputs, examples: Sequence[Any]
     ) -> Mapping[str, Sequence[int]] | None:
-        """For the leaves whose second axis was padded, each example's own length."""
+        """For the leaves that hold one entry per position of an example, each example's own length.
+
+        Such leaves are cut to it. They are to be told for every batch, also where none was padded,
+        so that a table's prediction column has one type throughout.
+        """
         return None
 
     def run_inference(

@@ -171,10 +171,7 @@ class LocalModel:
             prepared = self._prepare(examples) if prepared is None else prepared
             outputs = handler.predict(handler.collate(prepared, model), model, inference_args)
             read = handler.read_outputs(outputs, len(batch))
-            lengths = handler.output_lengths(read, prepared)
-            if lengths is None:
-                return read.columns(batch.output)
-            return columns_of_rows(read.rows(lengths), batch.output)
+            return read.columns(batch.output, handler.output_lengths(read, prepared))
         rows = self._predict_rows(examples, prepared, inference_args)
         raise_failed(rows)
         return columns_of_rows(rows, batch.output)

@@ -62,11 +62,20 @@ class Outputs:
             for row in zip(*columns.values(), strict=True)
         ]
 
-    def columns(self, name: str) -> pa.Table:
-        """A column per leaf, ``name`` for a single one, else ``name_<path>``; a row per example."""
+    def columns(self, name: str, lengths: Mapping[str, Sequence[int]] | None = None) -> pa.Table:
+        """A column per leaf, ``name`` for a single one, else ``name_<path>``; a row per example.
+
+        Args:
+            name: of the column, or the beginning of the columns' names.
+            lengths: for the leaves that hold sequences, each example's own length; their columns
+                are lists of any length, in whatever batch.
+        """
+        own = lengths or {}
         return pa.table(
             {
-                name if path == "" else f"{name}_{_column_suffix(path)}": column_of(leaf)
+                name if path == "" else f"{name}_{_column_suffix(path)}": column_of(
+                    leaf, own.get(path)
+                )
                 for path, leaf in self.leaves.items()
             }
         )

@@ -48,8 +48,13 @@ def owned(leaf: Any) -> Any:
     return leaf.copy() if isinstance(leaf, np.ndarray) else leaf
 
 
-def column_of(leaf: Any) -> pa.Array:
-    """A column: scalars as they are, vectors and beyond as (nested) fixed-size lists."""
+def column_of(leaf: Any, lengths: Sequence[int] | None = None) -> pa.Array:
+    """A column: scalars as they are, vectors and beyond as (nested) fixed-size lists.
+
+    Args:
+        leaf: an array, a tensor, a column or a list.
+        lengths: how much of each entry to keep, as a list of any length.
+    """
     if isinstance(leaf, pa.ChunkedArray):
         return leaf.combine_chunks()
     if isinstance(leaf, pa.Array):
@@ -60,8 +65,12 @@ def column_of(leaf: Any) -> pa.Array:
     elif hasattr(leaf, "toarray"):  # scipy sparse: Arrow has no sparse column
         leaf = leaf.toarray()
     if isinstance(leaf, list | tuple):
-        return column_of_values(leaf)
+        return column_of_values(leaf if lengths is None else list(_cut(leaf, lengths)))
     array = np.asarray(leaf)
+    if lengths is not None:
+        is_own = np.arange(array.shape[1]) < np.asarray(lengths)[:, None]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        return pa.ListArray.from_arrays(pa.array(offsets), column_of(array[is_own]))
     if array.dtype.kind == "U" or array.dtype == object:
         return pa.array(array.tolist())
     values = pa.array(np.ascontiguousarray(array).reshape(-1))

@@ -9,7 +9,7 @@ import apache_beam as beam
 
 from runinference.batching import check_tokens
 from runinference.coders import TimedExample, tabular_type
-from runinference.config import BatchConfig, Execution
+from runinference.config import ROW_ONLY, BatchConfig, Execution
 from runinference.errors import ConfigurationError
 from runinference.handler import Handler
 from runinference.step import Step
@@ -19,18 +19,6 @@ __all__ = ["RunTableInference"]
 
 # Enough for the fixed cost of a call to be small, few enough to hold back in a bundle.
 _GATHERED_ROWS = 8192
-
-_ROW_ONLY = (
-    "length_boundaries",
-    "length_fn",
-    "max_wait_s",
-    "max_weight",
-    "min_size",
-    "target_duration_s",
-    "target_duration_with_overhead_s",
-    "target_overhead",
-    "weight_fn",
-)
 
 
 class RunTableInference(beam.PTransform[Any, Any]):
@@ -127,7 +115,7 @@ class RunTableInference(beam.PTransform[Any, Any]):
                 "examples: map the tables before or after it"
             )
         for field in step.batching.given():
-            if field in _ROW_ONLY:
+            if field in ROW_ONLY:
                 raise ConfigurationError(
                     f"RunTableInference: BatchConfig({field}=...) has no effect on tables; "
                     "max_size and max_tokens have"

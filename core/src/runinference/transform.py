@@ -9,7 +9,7 @@ import apache_beam as beam
 from apache_beam.typehints import typehints
 
 from runinference.batching import as_beam_kwargs, check_batching
-from runinference.coders import TimedExample
+from runinference.coders import TimedExample, UntimedExample
 from runinference.config import BatchConfig, Execution
 from runinference.handler import Handler
 from runinference.results import PredictionResult
@@ -92,7 +92,10 @@ class RunInference(beam.PTransform[Any, Any]):
             examples = examples | "KeepTime" >> attach.with_output_types(TimedExample)
         if not skips_batching:
             kwargs = as_beam_kwargs(batching, timed=timed, keyed=keyed)
-            examples = examples | "Batch" >> beam.BatchElements(**kwargs)
+            batched = beam.BatchElements(**kwargs)
+            # a type whose coder does not pickle examples to know their sizes
+            kind = TimedExample if timed else UntimedExample
+            examples = examples | "Batch" >> batched.with_output_types(typehints.List[kind])
         edge = RowEdge(keyed, timed=timed, is_batched=not skips_batching)
         predict = step.predict(edge, batching)
         results = examples | "Predict" >> predict.with_output_types(_result_type(keyed, key_type))

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from runinference.errors import ExampleError
 from runinference_pytorch.batches import TensorBatch
-from runinference_pytorch.errors import ExampleError
 from runinference_pytorch.table_tensors import model_dtype
 
 __all__ = ["explained", "owned"]

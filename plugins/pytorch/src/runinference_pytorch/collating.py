@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from runinference.errors import ExampleError
 from runinference_pytorch.batches import TensorBatch
-from runinference_pytorch.errors import ExampleError
 from runinference_pytorch.padding import Padding, paddings_of
 
 __all__ = ["Columns", "as_named", "as_tensor", "columns_of", "pad_batch", "stack_batch"]

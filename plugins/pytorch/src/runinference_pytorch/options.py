@@ -7,9 +7,8 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from runinference.errors import ConfigurationError, ModelLoadError
+from runinference.errors import ConfigurationError, ExampleError, ModelLoadError
 from runinference_pytorch.building import check_model_class
-from runinference_pytorch.errors import ExampleError
 
 if TYPE_CHECKING:
     import torch

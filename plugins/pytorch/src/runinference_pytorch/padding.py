@@ -6,8 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runinference.errors import ConfigurationError
-from runinference_pytorch.errors import ExampleError
+from runinference.errors import ConfigurationError, ExampleError
 
 __all__ = ["Padding", "check_padding", "length_of", "paddings_of"]
 

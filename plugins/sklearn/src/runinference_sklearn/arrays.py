@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from runinference_sklearn.errors import ExampleError
+from runinference.errors import ExampleError
 
 __all__ = ["stack"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["describe", "feature_count", "feature_names", "used_names"]
+__all__ = ["describe", "feature_count", "feature_names", "takes_nulls", "used_names"]
 
 
 def describe(model: Any) -> str:
@@ -40,6 +40,18 @@ def used_names(model: Any) -> list[str] | None:
         for index in indices.get(name, ())
     }
     return [name for index, name in enumerate(names) if index in used]
+
+
+def takes_nulls(model: Any) -> bool:
+    """Whether the model says that its features may be missing."""
+    from sklearn import utils
+
+    try:
+        if hasattr(utils, "get_tags"):
+            return bool(utils.get_tags(model).input_tags.allow_nan)
+        return bool(model._get_tags()["allow_nan"])  # before scikit-learn 1.6
+    except (AttributeError, KeyError):  # a model of another library
+        return False
 
 
 def _first_step(model: Any) -> Any:

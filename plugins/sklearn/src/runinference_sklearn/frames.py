@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from runinference.errors import FeatureError
-from runinference_sklearn.errors import ExampleError
+from runinference.errors import ExampleError, FeatureError
 
 if TYPE_CHECKING:
     import pandas as pd

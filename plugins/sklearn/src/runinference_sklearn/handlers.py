@@ -9,11 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from runinference.columns import matrix
-from runinference.errors import ConfigurationError, FeatureError, ModelLoadError
+from runinference.errors import ConfigurationError, ExampleError, FeatureError, ModelLoadError
 from runinference.files import read_model
 from runinference.handler import VectorModelHandler
 from runinference_sklearn import arrays, features, frames, model_files
-from runinference_sklearn.errors import ExampleError
 from runinference_sklearn.model_files import ModelFileType
 
 if TYPE_CHECKING:
@@ -121,6 +120,10 @@ class _SklearnModelHandler(VectorModelHandler[ExampleT, Any]):
     def feature_names(self, model: Any) -> Sequence[str] | None:
         """The columns of the frame that the model was trained on."""
         return features.feature_names(model)
+
+    def takes_nulls(self, model: Any) -> bool:
+        """Whether the model says that its features may be missing."""
+        return features.takes_nulls(model)
 
     def get_metrics_namespace(self) -> str:
         """As in Apache Beam."""
