@@ -70,6 +70,19 @@ HANDLERS = """
             return [f"n{number:g}" for number in numbers] if self.answer == "text" else numbers
 
 
+    class Raising(Linear):
+        def predict(self, batch, model, inference_args):
+            if inference_args == {"kind": "key"}:
+                return {}["weights"]
+            if inference_args == {"kind": "text"}:
+                return b"\\xff".decode()
+            if inference_args == {"kind": "bare"}:
+                raise ValueError
+            if inference_args == {"kind": "lines"}:
+                raise ValueError("one\\ntwo")
+            raise MemoryError
+
+
     class Slow(Linear):
         def predict(self, batch, model, inference_args):
             time.sleep(30)
@@ -101,6 +114,7 @@ HANDLERS = """
 ENTRIES = """
     [runinference.handlers]
     linear = acme_handlers:Linear
+    raising = acme_handlers:Raising
     slow = acme_handlers:Slow
     warning = acme_handlers:Warning
     changing = acme_handlers:Changing

@@ -146,6 +146,22 @@ def test_a_number_of_columns_that_the_model_does_not_have_names_the_files(fails)
     fails(FAILED, "the model failed on", *parts, "--features", "--traceback", features="a")
 
 
+@pytest.mark.parametrize(
+    ("kind", "parts"),
+    [
+        ("key", ["the model failed on", "KeyError: 'weights' ("]),
+        ("text", ["the model failed on", "UnicodeDecodeError: 'utf-8' codec can't decode"]),
+        ("bare", ["the model failed on", ": ValueError ("]),
+        ("lines", ["ValueError: one two ("]),
+        ("memory", ["out of memory; in in/a.parquet", "try a smaller --batching.max_size"]),
+    ],
+)
+def test_whatever_a_handler_raises_is_told_without_beams_additions(fails, kind, parts):
+    options = {"handler": "raising", "handler.model_uri": "model.json"}
+    message = fails(FAILED, *parts, inference_args=f"{{kind: {kind}}}", **options)
+    assert "while running" not in message
+
+
 def test_traceback_shows_where(score):
     outcome = score("--traceback", features="a")
     assert outcome.status == FAILED
@@ -250,7 +266,7 @@ def test_a_parquet_file_that_is_damaged_behind_its_footer_names_it(fails, write)
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
 def test_a_value_that_does_not_fit_is_named_with_its_row(fails, suffix, monkeypatch):
-    monkeypatch.setattr("runinference_cli.readers.TEXT_BLOCK_BYTES", 200)
+    monkeypatch.setattr("runinference_cli.text_files.TEXT_BLOCK_BYTES", 200)
     rows = [(i, i) for i in range(50)] + [("n/a!", 50)]
     if suffix == "csv":
         lines = ["a,b", *(f"{a},{b}" for a, b in rows)]

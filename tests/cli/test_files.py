@@ -11,8 +11,9 @@ import pytest
 from apache_beam.io.filesystem import FileMetadata, MatchResult
 from apache_beam.io.localfilesystem import LocalFileSystem
 
-from runinference_cli import readers, writers
-from runinference_cli.readers import Source, read_blocks
+from runinference_cli import readers, text_files, writers
+from runinference_cli.input_file import Source
+from runinference_cli.readers import read_blocks
 from runinference_cli.sources import find_sources, plan
 
 
@@ -63,7 +64,7 @@ def test_columns_come_in_the_order_of_the_first_file(tmp_path, table):
 def test_json_lines_are_cut_between_lines(tmp_path, table, monkeypatch, size, end):
     path = tmp_path / "rows.jsonl"
     path.write_text("\n".join(map(json.dumps, table.to_pylist())) + end)
-    monkeypatch.setattr(readers, "TEXT_BLOCK_BYTES", size)
+    monkeypatch.setattr(text_files, "TEXT_BLOCK_BYTES", size)
     blocks = read(path, schema=table.schema)
     assert pa.concat_tables(blocks).to_pylist() == table.to_pylist()
     if size == 100:

@@ -5,8 +5,9 @@ import dataclasses
 import pytest
 
 from runinference import BatchConfig, Execution, RunTableInference, create_handler
+from runinference.config import ROW_ONLY
 from runinference.errors import ConfigurationError
-from runinference_cli.options import ROW_BATCHING, parse_score
+from runinference_cli.options import parse_score
 
 
 @pytest.fixture
@@ -101,10 +102,10 @@ def test_batching_options_are_those_that_have_an_effect_on_tables(plugin, monkey
         "length_boundaries": {"length_fn": len},
     }
     fields = [field.name for field in dataclasses.fields(BatchConfig)]
-    assert set(fields) > ROW_BATCHING
+    assert set(fields) > ROW_ONLY
     for name in fields:
         config = BatchConfig(**{name: values.get(name, 1)}, **needs.get(name, {}))
-        if name in ROW_BATCHING:
+        if name in ROW_ONLY:
             with pytest.raises(ConfigurationError, match="has no effect on tables"):
                 RunTableInference(handler, batching=config)
         else:

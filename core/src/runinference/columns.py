@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from runinference.errors import FeatureError
-from runinference.hints import did_you_mean
+from runinference.hints import did_you_mean, listed
 
 __all__ = ["array_of", "examples_of", "is_numeric", "matrix", "numeric_columns", "select_features"]
 
@@ -39,9 +39,7 @@ def select_features(
     for name in names:
         if name not in present:
             hint = did_you_mean(name, present)
-            raise FeatureError(
-                f"the table has no column {name!r}; {hint}it has {', '.join(map(repr, present))}"
-            )
+            raise FeatureError(f"the table has no column {name!r}; {hint}it has {listed(present)}")
         if present.count(name) > 1:
             raise FeatureError(f"the table has {present.count(name)} columns called {name!r}")
     selected = table.select(list(names))

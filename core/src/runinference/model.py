@@ -16,6 +16,7 @@ from runinference.config import BatchConfig, Execution
 from runinference.description import handler_name
 from runinference.errors import ExampleFailedError, FeatureError, PredictionCountError
 from runinference.handler import Handler, VectorModelHandler
+from runinference.hints import listed
 from runinference.outputs import read_predictions
 from runinference.rendering import columns_of_rows
 from runinference.results import ExampleFailed
@@ -202,7 +203,7 @@ class LocalModel:
             if not names:
                 raise FeatureError(
                     "the table has no numeric column for the model: name its features; it has "
-                    f"{', '.join(map(repr, batch.table.column_names))}"
+                    f"{listed(batch.table.column_names)}"
                 )
         takes_nulls = getattr(self._handler, "takes_nulls", None)
         may = takes_nulls is not None and takes_nulls(self._model)

@@ -13,6 +13,7 @@ from apache_beam.utils import windowed_value
 from runinference.batch import TableBatch
 from runinference.coders import TimedExample
 from runinference.errors import ConfigurationError
+from runinference.hints import listed
 from runinference.worker import Part
 
 __all__ = ["GatherTables", "TableEdge"]
@@ -140,7 +141,7 @@ def _arrow(table: Any, keep: Iterable[str]) -> pa.Table:
     for name in keep:
         if name not in made.column_names:
             raise ConfigurationError(
-                f"keep names {name!r}, but the table has {', '.join(map(repr, made.column_names))}"
+                f"keep names {name!r}, but the table has {listed(made.column_names)}"
             )
     return made
 

@@ -21,10 +21,10 @@ class RunFailedError(RunInferenceError):
 def original(error: BaseException) -> BaseException:
     """The exception below those that Beam made of it on its way out of the pipeline.
 
-    The embedded runner raises a copy with the step's name behind the message, in whose context the
-    exception itself stands.
+    The embedded runner raises a copy with the step's name behind its first argument, in whose
+    context the exception itself stands.
     """
-    while _STEP.search(str(error)):
+    while error.args and isinstance(error.args[0], str) and _STEP.search(error.args[0]):
         inner = error.__cause__ or error.__context__
         if inner is None:
             break
@@ -70,7 +70,7 @@ def _explain_os_error(error: OSError) -> str:
     return str(error)
 
 
-_STEP = re.compile(r" \[while running '[^']*'\]\s*$")
+_STEP = re.compile(r" \[while running '.*'\]\s*$")
 _TRACEBACK = "Traceback (most recent call last)"
 _RAISED = re.compile(r"^(?P<module>[\w.]+\.)?(?P<kind>\w+)(: (?P<message>.*))?$", re.DOTALL)
 

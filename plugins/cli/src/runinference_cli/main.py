@@ -90,7 +90,8 @@ def _told(command: Callable[[Sequence[str]], str], arguments: Sequence[str]) -> 
     except Exception as error:  # noqa: BLE001  # the end of the program: every error is told here
         if "--traceback" in own:
             traceback.print_exc()
-        sys.stderr.write(f"error: {explain(original(error))}\n")
+        message = " ".join(explain(original(error)).split())
+        sys.stderr.write(f"error: {message}\n")
         usage = (UsageError, ConfigurationError, HandlerLookupError, TypeError)
         return _USAGE if isinstance(error, usage) else _FAILED
     if text:

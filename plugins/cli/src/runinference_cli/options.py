@@ -14,28 +14,13 @@ from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 
-from runinference.config import BatchConfig, Execution
+from runinference.config import ROW_ONLY, BatchConfig, Execution
 from runinference.registry import available_handlers, handler_class
 from runinference_cli.config_file import check_keys, read_config
 from runinference_cli.failures import UsageError
 from runinference_cli.wording import reword
 
-__all__ = ["ROW_BATCHING", "ScoreOptions", "parse_score"]
-
-ROW_BATCHING = frozenset(
-    {
-        "length_boundaries",
-        "length_fn",
-        "max_wait_s",
-        "max_weight",
-        "min_size",
-        "target_duration_s",
-        "target_duration_with_overhead_s",
-        "target_overhead",
-        "weight_fn",
-    }
-)
-"""Fields of BatchConfig that say how single examples are collected, and nothing about tables."""
+__all__ = ["ScoreOptions", "parse_score"]
 
 # A value of any type is data, also where it looks like {class_path: ...}.
 set_parsing_settings(instantiate_subclass_spec_in_any=False)
@@ -216,7 +201,7 @@ def _parser(name: str | None) -> ArgumentParser:
 
 
 def _add_group(parser: ArgumentParser, key: str, kind: type[Any], title: str) -> None:
-    skip = set(ROW_BATCHING) if kind is BatchConfig else set()
+    skip = ROW_ONLY if kind is BatchConfig else frozenset()
     parser.add_argument_group(title).add_class_arguments(
         kind, key, as_group=False, instantiate=False, fail_untyped=False, skip=skip
     )

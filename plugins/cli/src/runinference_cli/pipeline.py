@@ -18,7 +18,8 @@ import apache_beam as beam
 import pyarrow as pa
 
 from runinference.errors import RunInferenceError
-from runinference_cli.readers import Source, read_blocks
+from runinference_cli.input_file import Source
+from runinference_cli.readers import read_blocks
 from runinference_cli.writers import SUFFIXES, PartWriter
 
 __all__ = [

@@ -16,7 +16,7 @@ from apache_beam.runners.runner import PipelineState
 
 from runinference.columns import select_features
 from runinference.errors import FeatureError
-from runinference.hints import did_you_mean
+from runinference.hints import did_you_mean, listed
 from runinference.hooks import observing
 from runinference.registry import create_handler
 from runinference.tables import RunTableInference
@@ -144,7 +144,7 @@ def _check_columns(options: ScoreOptions, schema: pa.Schema) -> None:
         if name not in schema.names:
             raise UsageError(
                 f"--keep: no column {name!r}; {did_you_mean(name, schema.names)}there are "
-                f"{', '.join(map(repr, schema.names))}"
+                f"{listed(schema.names)}"
             )
     if options.features is not None:
         try:

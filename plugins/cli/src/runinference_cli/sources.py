@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from runinference.hints import did_you_mean
+from runinference.hints import did_you_mean, listed
 from runinference_cli.failures import UsageError
-from runinference_cli.readers import Source, infer_schema, parquet_rows
+from runinference_cli.input_file import Source
+from runinference_cli.readers import parquet_rows
+from runinference_cli.text_files import infer_schema
 
 __all__ = ["Plan", "difference", "find_sources", "plan"]
 
@@ -100,9 +102,9 @@ def difference(schema: pa.Schema, expected: pa.Schema) -> str:
     missing = [name for name in expected.names if name not in schema.names]
     extra = [name for name in schema.names if name not in expected.names]
     if missing:
-        return f"it has no column {', '.join(map(repr, missing))}"
+        return f"it has no column {listed(missing)}"
     if extra:
-        return f"it has another column {', '.join(map(repr, extra))}"
+        return f"it has another column {listed(extra)}"
     for field in expected:
         own = schema.field(field.name).type
         if own != field.type:
@@ -191,6 +193,5 @@ def _check_types(
         if name not in schema.names:
             hint = did_you_mean(name, schema.names)
             raise UsageError(
-                f"--column-types: no column {name!r}; {hint}there are "
-                f"{', '.join(map(repr, schema.names))}"
+                f"--column-types: no column {name!r}; {hint}there are {listed(schema.names)}"
             )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from runinference.errors import ExampleError, FeatureError
+from runinference.hints import listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,6 +98,6 @@ def _check_columns(frame: pd.DataFrame, names: Sequence[Any], who: str, origin: 
     if missing:
         raise FeatureError(
             f"{who} {'columns' if len(missing) > 1 else 'column'} "
-            f"{', '.join(map(repr, missing))}, which {origin}; it has "
-            f"{', '.join(map(repr, frame.columns)) or 'none'}"
+            f"{listed(missing)}, which {origin}; it has "
+            f"{listed(frame.columns) or 'none'}"
         )

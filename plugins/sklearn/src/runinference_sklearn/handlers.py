@@ -12,6 +12,7 @@ from runinference.columns import matrix
 from runinference.errors import ConfigurationError, ExampleError, FeatureError, ModelLoadError
 from runinference.files import read_model
 from runinference.handler import VectorModelHandler
+from runinference.hints import listed
 from runinference_sklearn import arrays, features, frames, model_files
 from runinference_sklearn.model_files import ModelFileType
 
@@ -235,8 +236,8 @@ class SklearnModelHandlerPandas(_SklearnModelHandler["pd.DataFrame"]):
             missing = [name for name in names if name not in table.column_names]
             if missing:
                 raise FeatureError(
-                    f"the model was trained on {', '.join(map(repr, missing))}, not among the "
-                    f"features {', '.join(map(repr, table.column_names))}"
+                    f"the model was trained on {listed(missing)}, not among the "
+                    f"features {listed(table.column_names)}"
                 )
             table = table.select(names)
         # Metadata of the frame that a table once was would turn columns into an index.
