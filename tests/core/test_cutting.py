@@ -46,6 +46,34 @@ def test_every_position_is_in_one_call(lengths, max_size, max_tokens, max_weight
     assert batch.merge(parts) == examples
 
 
+@given(lengths=st.lists(st.integers(0, 600) | st.integers(4000, 9000), min_size=1))
+def test_where_lengths_are_known_little_is_padding(lengths):
+    batch = RowBatch(lengths, lengths=lengths)
+    pieces = [list(positions) for positions in Limits(BatchConfig()).cut(batch)]
+    assert sorted(itertools.chain(*pieces)) == list(range(len(lengths)))
+    for piece in pieces:
+        real, padded = sum(lengths[i] for i in piece), max(lengths[i] for i in piece) * len(piece)
+        assert len(piece) == 1 or padded <= 4096
+        assert padded - real <= max(256, real * 0.1)
+
+
+def test_lengths_of_text_make_few_calls_and_little_padding():
+    rng = np.random.default_rng(0)
+    lengths = np.clip(rng.lognormal(np.log(40), 0.9, 5000), 8, 512).astype(int).tolist()
+    for count, most_calls, most_padding in ((100, 20, 1.25), (5000, 100, 1.05)):
+        batch = RowBatch(lengths[:count], lengths=lengths[:count])
+        pieces = list(Limits(BatchConfig()).cut(batch))
+        padded = sum(max(lengths[i] for i in piece) * len(piece) for piece in pieces)
+        assert len(pieces) <= most_calls
+        assert padded <= most_padding * sum(lengths[:count])
+
+
+def test_a_budget_that_is_told_is_the_only_bound():
+    batch = RowBatch([1, 4000], lengths=[1, 4000])
+    assert list(Limits(BatchConfig(max_tokens=9000)).cut(batch)) == [[0, 1]]
+    assert list(Limits(BatchConfig()).cut(batch)) == [[0], [1]]
+
+
 @given(
     count=st.integers(1, 30),
     cuts=st.lists(st.integers(1, 9)),

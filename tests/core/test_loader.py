@@ -10,6 +10,7 @@ import pytest
 from runinference import Execution, ModelHandler
 from runinference.hooks import Observers, observer
 from runinference.loader import Loader, fingerprint
+from runinference.memory import resident_bytes
 from runinference.model import ModelVersion
 
 
@@ -97,6 +98,34 @@ def test_a_closed_model_is_freed():
     del model
     gc.collect()
     assert watched() is None
+
+
+class Cycle:
+    def __init__(self):
+        self.itself = self
+
+
+def test_the_collector_leaves_a_loaded_model_alone_and_finds_a_closed_one():
+    loader, observers = Loader(), Observers()
+    before = gc.get_freeze_count()
+    with loader.lease(version(make=Cycle), observers) as model:
+        assert gc.get_freeze_count() > before + 1000
+        watched = weakref.ref(model._model)
+    assert gc.get_freeze_count() <= before
+    del model
+    gc.collect()
+    assert watched() is None
+
+
+def test_what_the_program_froze_stays_frozen():
+    gc.freeze()
+    try:
+        frozen = gc.get_freeze_count()
+        with Loader().lease(version(), Observers()):
+            pass
+        assert gc.get_freeze_count() >= frozen - 100
+    finally:
+        gc.unfreeze()
 
 
 def test_the_bound_evicts_the_least_recently_used():
@@ -236,8 +265,6 @@ def test_versions_are_told_apart_by_what_they_load():
 
 
 def test_memory_of_this_process_is_known():
-    from runinference.sizes import resident_bytes
-
     before = resident_bytes()
     block = bytearray(50_000_000)
     assert resident_bytes() - before > 40_000_000

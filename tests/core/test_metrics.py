@@ -3,11 +3,19 @@
 import logging
 
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.sparse
 from apache_beam.coders import registry
 from apache_beam.utils import windowed_value
 
-from runinference import BatchConfig, ModelHandler, PredictionResult, RunInference
+from runinference import (
+    BatchConfig,
+    ModelHandler,
+    PredictionResult,
+    RunInference,
+    VectorModelHandler,
+)
 from runinference.coders import TimedExample
 from runinference.hooks import BatchPredicted, Observers, observer, observing
 from runinference.sizes import num_bytes
@@ -42,6 +50,42 @@ def test_metrics_have_beams_names_and_true_values(run):
     assert loads.count == 1
 
 
+class Padded(VectorModelHandler):
+    """Pads lists of numbers."""
+
+    def load_model(self):
+        return None
+
+    def length(self, example):
+        return len(example)
+
+    def collate(self, examples, model):
+        return examples
+
+    def predict(self, batch, model, inference_args):
+        return [sum(example) for example in batch]
+
+
+def test_tokens_are_counted_with_and_without_padding(run):
+    examples = [[1] * 2, [1] * 900, [1] * 4, [1] * 1000]
+    ear = Ear()
+    with observing(ear):
+        run.one(RunInference(Padded(), batching=BatchConfig(min_size=4, max_size=4)), examples)
+    assert [(e.size, e.tokens, e.padded_tokens) for e in ear.heard] == [(2, 6, 8), (2, 1900, 2000)]
+    [tokens] = run.distribution("inference_request_batch_tokens")
+    [padded] = run.distribution("inference_request_batch_padded_tokens")
+    assert (tokens.count, tokens.sum, tokens.max) == (2, 1906, 1900)
+    assert (padded.count, padded.sum, padded.max) == (2, 2008, 2000)
+
+
+def test_tokens_are_not_counted_where_nobody_tells_lengths(run):
+    ear = Ear()
+    with observing(ear):
+        run.one(RunInference(Echo()), [1])
+    assert (ear.heard[0].tokens, ear.heard[0].padded_tokens) == (None, None)
+    assert not run.distribution("inference_request_batch_tokens")
+
+
 def namespaces(run):
     return {
         counter.key.metric.namespace
@@ -69,17 +113,6 @@ def test_a_handler_may_report_its_own(run):
     assert namespaces(run) == set()
 
 
-class Frame:
-    """Has what a DataFrame has."""
-
-    ndim = 2
-    index = range(10)
-    dtypes = (np.dtype("f8"), np.dtype("i4"))
-
-    def __len__(self):
-        return 10
-
-
 @pytest.mark.parametrize(
     ("example", "expected"),
     [
@@ -90,7 +123,10 @@ class Frame:
         ([1, 2, 3], 24),
         ([], 0),
         ({"a": np.zeros(10), "b": "xy"}, 82),
-        (Frame(), 120),
+        (pd.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"]}), 32),
+        (pd.Series([1.0, 2.0]), 16),
+        (scipy.sparse.csr_matrix(np.eye(2)), 36),
+        (PredictionResult(np.zeros(2), 1.0, "ab"), 26),
     ],
 )
 def test_bytes_of_an_example(example, expected):

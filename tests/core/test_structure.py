@@ -13,7 +13,7 @@ from runinference import errors, registry, tables, transform
 SOURCES = Path(runinference.__file__).parent
 # Lowest first: a module imports only from layers below its own.
 LAYERS = [
-    {"_version", "errors", "hints", "sizes", "sizing", "results"},
+    {"_version", "errors", "hints", "memory", "sizes", "sizing", "results"},
     {"config", "rendering", "columns", "batch", "files", "registry", "hooks", "coders"},
     {"outputs", "metrics", "__main__"},
     {"handler"},

@@ -128,11 +128,40 @@ def test_what_is_a_sequence_is_found_out_once():
     assert len(handler.calls) == 4
 
 
-def test_one_length_needs_no_finding_out():
-    model = nets.Tagger(classes=8)
+@pytest.mark.parametrize(("length", "resized"), [(8, 7), (1, 2)])
+def test_where_all_have_one_length_another_one_is_tried(length, resized):
+    model = nets.Tagger(classes=length)
+    handler = Named(model, padding=Padding(value=9, mask="attention_mask"))
+    examples = ids(length, length)
+    same(handler.run_inference(examples, model), model, examples)
+    assert handler.calls[1] == {"input_ids": (1, resized), "attention_mask": (1, resized)}
+    same(handler.run_inference(ids(12, length), model), model, ids(12, length))
+    assert len(handler.calls) == 3
+
+
+def test_an_example_is_lengthened_as_a_batch_is_filled():
+    seen = []
+
+    class Seen(nets.Tagger):
+        def forward(self, input_ids, attention_mask):
+            seen.append((input_ids.tolist(), attention_mask.tolist()))
+            return super().forward(input_ids, attention_mask)
+
+    handler = Named(Seen(), padding=Padding(value=9, mask="attention_mask"))
+    handler.run_inference([{"input_ids": torch.tensor([5])}], handler.model)
+    assert seen == [([[5]], [[1]]), ([[5, 9]], [[1, 0]])]
+
+
+def test_empty_sequences_are_not_what_is_tried():
+    model = nets.Translator()
     handler = Named(model, padding=Padding())
-    handler.run_inference(ids(8, 8), model)
-    assert len(handler.calls) == 1
+    for lengths in ((0, 1), (0, 3), (0, 0)):
+        examples = [
+            {"source": torch.ones(n).long(), "target": torch.ones(2).long()} for n in lengths
+        ]
+        rows = handler.run_inference(examples, model)
+        assert [len(row["source"]) for row in rows] == list(lengths)
+    assert all(min(call["source"]) > 0 for call in handler.calls[:-1])
 
 
 @pytest.mark.parametrize(
@@ -155,18 +184,36 @@ def test_a_path_to_trim_that_the_model_does_not_answer_is_an_error():
         handler.run_inference(ids(3, 8), model)
 
 
-def test_where_it_cannot_be_found_out_the_error_says_what_to_set():
-    class Picky(nets.Tagger):
-        def forward(self, input_ids):
-            if input_ids.shape[1] < 4:
-                raise ValueError("too short")
-            return super().forward(input_ids)
+class Picky(nets.Tagger):
+    def forward(self, input_ids):
+        if input_ids.shape[1] < 4:
+            raise ValueError("too short")
+        return super().forward(input_ids)
 
+
+def test_where_it_cannot_be_found_out_the_error_says_what_to_set():
     handler = Named(Picky(), padding=Padding())
     with pytest.raises(OutputStructureError, match=r"too short.*Padding\(trim=True\)"):
         handler.run_inference(ids(3, 8), handler.model)
     handler = Named(Picky(), padding=Padding(trim=True))
     assert [len(row["tags"]) for row in handler.run_inference(ids(3, 8), handler.model)] == [3, 8]
+
+
+def test_a_model_that_takes_nothing_shorter_is_given_a_longer_example():
+    handler = Named(Picky(), padding=Padding())
+    assert [len(row["tags"]) for row in handler.run_inference(ids(4, 4), handler.model)] == [4, 4]
+    assert [call["input_ids"] for call in handler.calls] == [(2, 4), (1, 3), (1, 5)]
+
+
+def test_a_model_that_takes_one_length_only_needs_to_be_told():
+    class Rigid(torch.nn.Module):
+        def forward(self, x):
+            return x * torch.ones(4)
+
+    with pytest.raises(OutputStructureError, match=r"example 0 alone failed.*trim=False"):
+        Tensors(Rigid(), padding=Padding()).run_inference([torch.ones(4)], Rigid())
+    handler = Tensors(Rigid(), padding=Padding(trim=False))
+    assert handler.run_inference([torch.ones(4)], Rigid())[0].tolist() == [1] * 4
 
 
 def test_outputs_that_were_not_predicted_here_need_to_be_told():

@@ -139,3 +139,18 @@ def test_a_file_that_does_not_load_fails_the_job_with_its_name(run, tmp_path):
     with pytest.raises(Exception, match="an HTML page") as raised:
         run.one(RunInference(PytorchModelHandlerTensor(str(path), nets.Net)), [torch.ones(4)])
     assert "ModelLoadError" in str(raised.value) or isinstance(raised.value, ModelLoadError)
+
+
+def test_padding_alone_has_batches_cut_by_length(run, saved):
+    model = nets.Tagger().eval()
+    padding = Padding(mask="attention_mask")
+    handler = PytorchModelHandlerKeyedTensor(saved(model), nets.Tagger, padding=padding)
+    examples = [{"input_ids": torch.ones(n).long()} for n in [5, 500, 6, 510] * 5]
+    results = run.one(RunInference(handler, batching=BatchConfig(min_size=20)), examples)
+    assert len(results) == 20
+    for result in results:
+        assert len(result.inference["tags"]) == len(result.example["input_ids"])
+    [real] = run.distribution("inference_request_batch_tokens")
+    [padded] = run.distribution("inference_request_batch_padded_tokens")
+    assert real.sum == 5 * (5 + 500 + 6 + 510)
+    assert real.sum < padded.sum < 1.05 * real.sum

@@ -226,3 +226,51 @@ def test_a_model_that_only_reads_gets_the_tables_own_memory():
     assert not is_borrowed(first.tensors, table)
     handler.predict(first, model, None)
     assert is_borrowed(handler.collate_table(table, model).tensors, table)
+
+
+TAGGER = {"classes": 3, "tags": 2}
+
+
+def token_table(lengths, name="input_ids", kind=None):
+    rng = np.random.default_rng(len(lengths))
+    kind = kind or pa.int64()
+    tokens = [rng.integers(1, 30, length).tolist() for length in lengths]
+    return pa.table({name: lists(tokens, kind=kind)})
+
+
+@pytest.mark.parametrize("lengths", [[3, 3, 5, 6], [5, 6, 3, 3], [1, 1, 2, 2], [4, 4, 4, 4]])
+@pytest.mark.parametrize("named", [True, False])
+def test_sequences_make_one_type_of_column_whatever_was_padded(run, saved, lengths, named):
+    model = nets.Tagger(**TAGGER).eval()
+    padding = Padding(mask="attention_mask")
+    handler = PytorchModelHandlerKeyedTensor(
+        saved(model), nets.Tagger, TAGGER, padding={"input_ids": padding} if named else padding
+    )
+    table = token_table(lengths)
+    tables = [table, table.slice(0, 2), table.slice(2)]
+    for found in run.one(RunTableInference(handler, batching=BatchConfig(max_size=2)), tables):
+        assert found.schema.field("prediction_tags").type == pa.list_(pa.list_(pa.float32(), 2))
+        assert found.schema.field("prediction_classes").type == pa.list_(pa.float32(), 3)
+        assert [len(tags) for tags in found["prediction_tags"].to_pylist()] == [
+            len(tokens) for tokens in found["input_ids"].to_pylist()
+        ]
+        for row in found.to_pylist():
+            expected = model(torch.tensor([row["input_ids"]]))["tags"][0].detach().numpy()
+            np.testing.assert_allclose(row["prediction_tags"], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("lengths", [[3, 3, 5, 6], [1, 1, 1, 1]])
+def test_the_sequences_of_a_tuple_make_one_type_of_column(run, saved, lengths):
+    model = nets.Recurrent().eval()
+    rng = np.random.default_rng(0)
+    values = [rng.normal(size=(length, 3)).tolist() for length in lengths]
+    table = pa.table({"x": pa.array(values, pa.list_(pa.list_(pa.float32(), 3)))})
+    handler = PytorchModelHandlerTensor(
+        saved(model), nets.Recurrent, padding=Padding(), outputs=["[0]"]
+    )
+    transform = RunTableInference(handler, features=["x"], batching=BatchConfig(max_size=2))
+    [found] = run.one(transform, [table])
+    assert found.schema.field("prediction_0").type == pa.list_(pa.list_(pa.float32(), 5))
+    for row, example in zip(found["prediction_0"].to_pylist(), values, strict=True):
+        expected = model(torch.tensor([example]))[0][0].detach().numpy()
+        np.testing.assert_allclose(row, expected, rtol=1e-4, atol=1e-5)

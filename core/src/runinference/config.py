@@ -58,7 +58,8 @@ class BatchConfig:
         weight_fn: an example's weight, in a unit of one's own.
         max_tokens: the largest ``longest example x number of examples`` in one call, counted in
             what the handler's ``length`` (or ``length_fn``) returns; a batch is sorted by length
-            and cut at it, and an example longer than it goes alone.
+            and cut at it, and an example longer than it goes alone. Where it is not set and the
+            handler tells lengths: 4096, and at most a tenth of padding (or 256 tokens of it).
         length_fn: an example's length; the handler's own ``length`` where it has one.
         length_boundaries: examples of one call fall between two neighbours of these (lower bound
             included); 16, 32, 64, 128, 256, 512 where ``length_fn`` alone is set.

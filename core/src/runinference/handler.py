@@ -189,13 +189,23 @@ class VectorModelHandler(ModelHandler[ExampleT, Any, ModelT]):
     outputs: Sequence[str] | None = None
     """The leaves of the model's outputs to keep; all where None."""
 
-    collate_table: Callable[[Any, ModelT], Any] | None = None
-    """``collate_table(table, model) -> batch``: the batch that ``predict`` takes, from an Arrow
-    table of the columns that the model sees, without a Python object per row."""
+    @property
+    def collate_table(self) -> Callable[[Any, ModelT], Any] | None:
+        """``collate_table(table, model) -> batch``: the batch that ``predict`` takes, from an Arrow
+        table of the columns that the model sees, without a Python object per row.
 
-    length: Callable[[Any], int] | None = None
-    """``length(prepared_example) -> int``: how long a prepared example is, for models whose batches
-    are as wide as their longest example; ``BatchConfig.max_tokens`` cuts batches with it."""
+        A subclass defines it as a method; where it depends on options, as a property.
+        """
+        return None
+
+    @property
+    def length(self) -> Callable[[Any], int] | None:
+        """``length(prepared_example) -> int``: how long a prepared example is, for models whose
+        batches are as wide as their longest example; batches are sorted and cut by it.
+
+        A subclass defines it as a method; where it depends on options, as a property.
+        """
+        return None
 
     def prepare(self, examples: Sequence[ExampleT], model: ModelT) -> Sequence[Any]:
         """Decode or tokenise: one prepared example each, in order. The default changes nothing."""

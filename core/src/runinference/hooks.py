@@ -54,13 +54,25 @@ class ModelClosed:
 
 @dataclasses.dataclass(frozen=True)
 class BatchPredicted:
-    """A call of the model succeeded. ``seconds``: from its examples to its checked predictions."""
+    """A call of the model succeeded.
+
+    Attributes:
+        handler: its name.
+        model_id: names the model that predicted.
+        size: examples.
+        byte_size: of the examples.
+        seconds: from its examples to its checked predictions.
+        tokens: the sum of the examples' lengths; None where the handler does not tell them.
+        padded_tokens: the longest one's length times ``size``.
+    """
 
     handler: str
     model_id: str | None
     size: int
     byte_size: int
     seconds: float
+    tokens: int | None = None
+    padded_tokens: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,8 +14,8 @@ from runinference.description import handler_name
 from runinference.errors import ConfigurationError
 from runinference.handler import RUN_FIELDS, Handler
 from runinference.hooks import ModelClosed, ModelLoaded, Observers
+from runinference.memory import LongLived, resident_bytes
 from runinference.model import LoadedModel, LocalModel, ModelVersion
-from runinference.sizes import resident_bytes
 
 __all__ = ["Loader", "fingerprint", "process_loader"]
 
@@ -56,6 +56,7 @@ class Loader:
         self._entries: OrderedDict[ModelVersion, _Entry] = OrderedDict()
         self._holders: dict[ModelVersion, int] = {}
         self._changed = threading.Condition()
+        self._long_lived = LongLived()
 
     @contextmanager
     def lease(self, version: ModelVersion, observers: Observers) -> Iterator[LoadedModel]:
@@ -115,6 +116,7 @@ class Loader:
             start = self._clock()
             model = self._load(version)
             seconds = self._clock() - start
+            self._long_lived.freeze()
             entry.model = model
         except BaseException as error:
             entry.error = error
@@ -155,6 +157,7 @@ class Loader:
 
     def _close(self, models: list[LoadedModel], observers: Observers) -> None:
         for model in models:
+            self._long_lived.thaw()  # or cycles of the model would stay
             model.close()
             observers.model_closed(ModelClosed(model.name, model.model_id))
 

@@ -21,6 +21,8 @@ class BeamMetrics:
         self._failed_batches = Metrics.counter(namespace, "failed_batches_counter")
         self._batch_size = Metrics.distribution(namespace, "inference_request_batch_size")
         self._batch_bytes = Metrics.distribution(namespace, "inference_request_batch_byte_size")
+        self._tokens = Metrics.distribution(namespace, "inference_request_batch_tokens")
+        self._padded = Metrics.distribution(namespace, "inference_request_batch_padded_tokens")
         self._batch_latency = Metrics.distribution(namespace, "inference_batch_latency_micro_secs")
         self._model_bytes = Metrics.distribution(namespace, "model_byte_size")
         self._load_latency = Metrics.distribution(namespace, "load_model_latency_milli_secs")
@@ -33,11 +35,15 @@ class BeamMetrics:
 
     @observer
     def batch_predicted(self, event: BatchPredicted) -> None:
-        """Count the examples, and the size, bytes and latency of the call."""
+        """Count the examples, and the size, bytes, tokens and latency of the call."""
         self._inferences.inc(event.size)
         self._batch_size.update(event.size)
         self._batch_bytes.update(event.byte_size)
         self._batch_latency.update(int(event.seconds * 1e6))
+        if event.tokens is not None:
+            self._tokens.update(event.tokens)
+        if event.padded_tokens is not None:
+            self._padded.update(event.padded_tokens)
 
     @observer
     def batch_failed(self, event: BatchFailed) -> None:

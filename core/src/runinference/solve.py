@@ -15,6 +15,12 @@ from runinference.sizing import BestSize
 
 __all__ = ["Limits", "solve"]
 
+# What holds where max_tokens is not set, of padded and of filled positions in one call. A small
+# transformer is fastest at 1,000 to 4,000 on a CPU, and a call costs it as much as 100 positions.
+_PADDED_TOKENS = 4096
+_FILLED_TOKENS = 256
+_FILLED_SHARE = 0.1
+
 
 class Limits:
     """How large a call of the model may be; the only place that decides it."""
@@ -27,32 +33,43 @@ class Limits:
         """The positions of each call; together every position once."""
         config = self._config
         lengths = self._lengths(batch)
-        if lengths is not None and config.length_boundaries is not None:
+        if lengths is None:
+            yield from self._cut_by_weight(range(len(batch)), batch)
+        elif config.length_boundaries is None:
+            yield from self._cut_by_tokens(range(len(batch)), lengths, batch)
+        else:
             buckets: dict[int, list[int]] = {}
             for position, length in enumerate(lengths):
                 bucket = bisect.bisect_right(config.length_boundaries, length)
                 buckets.setdefault(bucket, []).append(position)
+            # the boundaries say how much padding may be, unless there is a budget too
+            cut_by_tokens = config.max_tokens is not None
             for _, positions in sorted(buckets.items()):
-                yield from self._cut_by_tokens(positions, lengths, batch)
-        else:
-            yield from self._cut_by_tokens(range(len(batch)), lengths, batch)
+                if cut_by_tokens:
+                    yield from self._cut_by_tokens(positions, lengths, batch)
+                else:
+                    yield from self._cut_by_weight(positions, batch)
 
     def _cut_by_tokens(
-        self, positions: Positions, lengths: Sequence[int] | None, batch: Batch
+        self, positions: Positions, lengths: Sequence[int], batch: Batch
     ) -> Iterator[Positions]:
-        budget = self._config.max_tokens
-        if budget is None or lengths is None:
-            yield from self._cut_by_weight(positions, batch)
-            return
         taken: list[int] = []
+        real = 0
         for position in sorted(positions, key=lengths.__getitem__):
             # in ascending order the newcomer is the longest, and each example is padded to it
-            if taken and lengths[position] * (len(taken) + 1) > budget:
+            length = lengths[position]
+            if taken and self._is_too_much(length * (len(taken) + 1), real + length):
                 yield from self._cut_by_weight(taken, batch)
-                taken = []
+                taken, real = [], 0
             taken.append(position)
+            real += length
         if taken:
             yield from self._cut_by_weight(taken, batch)
+
+    def _is_too_much(self, padded: int, real: int) -> bool:
+        if self._config.max_tokens is not None:
+            return padded > self._config.max_tokens
+        return padded > _PADDED_TOKENS or padded - real > max(_FILLED_TOKENS, real * _FILLED_SHARE)
 
     def _cut_by_weight(self, positions: Positions, batch: Batch) -> Iterator[Positions]:
         weight_fn, budget = self._config.weight_fn, self._config.max_weight
@@ -118,8 +135,15 @@ def solve(
             raise_failed(predictions)
             seconds = clock() - start
             limits.record(piece, seconds)
+            lengths = piece.lengths
             event = BatchPredicted(
-                model.name, model.model_id, size, model.num_bytes(piece), seconds
+                model.name,
+                model.model_id,
+                size,
+                model.num_bytes(piece),
+                seconds,
+                tokens=None if lengths is None else sum(lengths),
+                padded_tokens=None if lengths is None else max(lengths) * size,
             )
             observers.batch_predicted(event)
             parts.append((positions, predictions))

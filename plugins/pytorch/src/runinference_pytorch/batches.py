@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import torch
+from torch.nn import functional
 
 from runinference_pytorch.padding import Padding
 
@@ -60,24 +61,37 @@ class TensorBatch:
         """How often each tensor was written to, as torch counts it."""
         return [t._version for t in self.named().values() if not t.is_inference()]
 
-    def alone(self, position: int) -> TensorBatch:
-        """A batch of the one example at a position, as it was before it was padded."""
-        length = {name: shapes[position][0] for name, shapes in self.shapes.items()}
+    def alone(self, position: int, change: int = 0) -> TensorBatch:
+        """A batch of the one example at a position, as it was before it was padded.
+
+        Args:
+            position: of the example.
+            change: how many positions its sequences have less or, filled as in a batch, more.
+        """
+        sizes = {name: shapes[position] for name, shapes in self.shapes.items()}
+        made = {one.mask: sizes[name][0] for name, one in self.paddings.items() if one.mask}
         taken = {}
         for name, tensor in self.named().items():
             row = tensor[position : position + 1]
-            for axis, size in enumerate(self.shapes[name][position] if name in length else ()):
-                row = row.narrow(axis + 1, 0, size)
-            taken[name] = row
-        made = {one.mask: length[name] for name, one in self.paddings.items() if one.mask}
-        for name, size in made.items():
-            if name in taken and name not in length:
-                taken[name] = taken[name].narrow(1, 0, size)
-        taken = {name: row.contiguous() for name, row in taken.items()}
+            if name in sizes:
+                for axis, size in enumerate(sizes[name][1:], start=2):
+                    row = row.narrow(axis, 0, size)
+                row = _resized(row, sizes[name][0], change, self.paddings[name].value)
+            elif name in made:
+                row = _resized(row, made[name], change, 0)
+            taken[name] = row.contiguous()
         return TensorBatch(
             taken if isinstance(self.tensors, dict) else taken[""],
             {
-                name: mask[position : position + 1, : made[name]].contiguous()
+                name: _resized(mask[position : position + 1], made[name], change, 0).contiguous()
                 for name, mask in self.masks.items()
             },
+            {name: [(size[0] + change, *size[1:])] for name, size in sizes.items()},
         )
+
+
+def _resized(row: torch.Tensor, size: int, change: int, value: float) -> torch.Tensor:
+    """The first positions along the second axis, and filled ones where it grows."""
+    row = row.narrow(1, 0, size + min(change, 0))
+    inner = (0, 0) * (row.ndim - 2)
+    return functional.pad(row, (*inner, 0, change), value=value) if change > 0 else row

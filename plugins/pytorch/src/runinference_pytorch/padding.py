@@ -26,7 +26,7 @@ class Padding:
         trim: whether outputs with one entry per position are cut to each example's own length:
             True for each that is as wide as the padded batch, False for none, the paths of those
             that are; where None it is found out once per output of a loaded model, by predicting
-            the shortest example of a batch alone.
+            an example of its first batch alone, a position shorter where all have one length.
 
     Raises:
         ConfigurationError: a field out of range.

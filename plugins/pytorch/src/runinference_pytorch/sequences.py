@@ -1,20 +1,34 @@
 """Find out which outputs of a padded batch hold one entry per position, and are to be trimmed.
 
 An output as wide as the padded batch may be a sequence, or have that many classes by chance. What
-tells them apart is an example that is shorter, predicted alone: a sequence is as long as it is.
+tells them apart is an example of another length, predicted alone: a sequence is as long as it is.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from runinference.errors import OutputStructureError
 from runinference_pytorch.padding import Padding
 
-__all__ = ["SequenceFinder", "cannot_tell"]
+__all__ = ["Probe", "SequenceFinder", "cannot_tell"]
 
 Lengths = Mapping[str, Sequence[int]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe:
+    """One example predicted alone.
+
+    Attributes:
+        lengths: of the padded tensors by name, as the model was given them.
+        widths: of the outputs by path, their second axis; without those that have none.
+    """
+
+    lengths: Mapping[str, int]
+    widths: Mapping[str, int]
 
 
 class SequenceFinder:
@@ -28,16 +42,16 @@ class SequenceFinder:
         leaves: Mapping[str, Any],
         lengths: Lengths,
         paddings: Mapping[str, Padding],
-        width_alone: Callable[[str, int], int | None] | None = None,
+        probe: Callable[[str, int, bool], Probe] | None = None,
     ) -> dict[str, Sequence[int]]:
-        """Each example's own length, for the leaves that are sequences.
+        """Each example's own length, for the leaves that are sequences, padded here or not.
 
         Args:
             leaves: the outputs by path, the examples along the first axis.
             lengths: of the padded tensors by name, each example's own length.
             paddings: of the same tensors.
-            width_alone: ``(path, position) -> int``: the second axis of a leaf where the example at
-                that position is predicted alone; None where nothing new can be found out.
+            probe: ``(path, position, resized)``: predicts the example at that position alone, at
+                its own length, or resized to another one; None where nothing new can be found out.
 
         Raises:
             OutputStructureError: an output of which it is not known, or a path in ``trim`` that the
@@ -52,13 +66,10 @@ class SequenceFinder:
             candidates = [
                 name
                 for name, one in paddings.items()
-                if min(lengths[name]) < shape[1] == one.padded(max(lengths[name]))
-                and _may_follow(one, path)
+                if shape[1] == one.padded(max(lengths[name])) and _may_follow(one, path)
             ]
             told = [name for name in candidates if paddings[name].trim is not None]
-            chosen = (
-                told[0] if told else self._find(path, shape[1], candidates, lengths, width_alone)
-            )
+            chosen = told[0] if told else self._find(path, shape[1], candidates, lengths, probe)
             if chosen is not None:
                 found[path] = lengths[chosen]
         return found
@@ -69,38 +80,49 @@ class SequenceFinder:
         padded: int,
         candidates: Sequence[str],
         lengths: Lengths,
-        width_alone: Callable[[str, int], int | None] | None,
+        probe: Callable[[str, int, bool], Probe] | None,
     ) -> str | None:
         """The tensor that a leaf follows, by elimination; None for a leaf of a fixed width."""
         follows = self._follows
         left = [name for name in candidates if follows.get((path, name)) is not False]
         while left:
-            position = _telling(path, left, lengths, follows)
-            if position is None:
+            telling = _telling(path, padded, left, lengths, follows)
+            if telling is None:
                 return left[0]
-            if width_alone is None:
+            if probe is None:
                 raise OutputStructureError(cannot_tell(path, "it was not predicted here"))
-            width = width_alone(path, position)
+            seen = probe(path, *telling)
+            width = seen.widths.get(path)
             for name in left:
-                if lengths[name][position] != width:
+                if seen.lengths[name] != width:
                     follows[path, name] = False
-                elif width < padded:
+                elif width != padded:
                     follows[path, name] = True
             left = [name for name in left if follows.get((path, name)) is not False]
         return None
 
 
 def _telling(
-    path: str, names: Sequence[str], lengths: Lengths, follows: Mapping[tuple[str, str], bool]
-) -> int | None:
-    """The example whose prediction would tell more; None where nothing is open."""
+    path: str,
+    padded: int,
+    names: Sequence[str],
+    lengths: Lengths,
+    follows: Mapping[tuple[str, str], bool],
+) -> tuple[int, bool] | None:
+    """The example whose prediction would tell more, and whether it has to be resized for that.
+
+    None where nothing is open.
+    """
     for name in names:
         if (path, name) not in follows:
-            return min(range(len(lengths[name])), key=lengths[name].__getitem__)
+            own = lengths[name]
+            # the shortest, but no empty one, which many models refuse
+            position = min(range(len(own)), key=lambda i: (own[i] == 0, own[i]))
+            return position, own[position] in (0, padded)
     for other in names[1:]:
         for position, pair in enumerate(zip(lengths[names[0]], lengths[other], strict=True)):
             if pair[0] != pair[1]:
-                return position
+                return position, False
     return None
 
 

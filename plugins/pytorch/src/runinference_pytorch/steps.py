@@ -14,7 +14,7 @@ from runinference_pytorch import options
 from runinference_pytorch.building import build_model
 from runinference_pytorch.devices import device_of, resolve_device
 from runinference_pytorch.padding import Padding, length_of, paddings_of
-from runinference_pytorch.sequences import SequenceFinder, cannot_tell
+from runinference_pytorch.sequences import Probe, SequenceFinder, cannot_tell
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -118,13 +118,13 @@ class TensorSteps(VectorModelHandler[Any, "nn.Module"]):
         return self._finder().lengths(outputs.leaves, lengths, paddings) or None
 
     @property
-    def length(self) -> Callable[[Any], int] | None:  # type: ignore[override]  # depends on options
+    def length(self) -> Callable[[Any], int] | None:
         """``length(prepared_example)``: the first axis, of the longest padded tensor."""
         padding = self.padding
         return None if padding is None else lambda example: length_of(example, padding)
 
     @property
-    def collate_table(self) -> Callable[[Any, nn.Module], Any] | None:  # type: ignore[override]
+    def collate_table(self) -> Callable[[Any, nn.Module], Any] | None:
         """The batch of a table's columns; with padding, a table goes example by example."""
         return None if self.padding is not None else self._collate_table
 
@@ -190,23 +190,47 @@ class TensorSteps(VectorModelHandler[Any, "nn.Module"]):
     def _find_sequences(
         self, outputs: Any, batch: TensorBatch, model: nn.Module, args: dict[str, Any]
     ) -> None:
-        seen: dict[int, Outputs] = {}
+        seen: dict[tuple[int, bool], Probe] = {}
 
-        def width_alone(path: str, position: int) -> int | None:
-            if position not in seen:
-                try:
-                    alone = self._call(batch.alone(position), model, args)
-                    seen[position] = self.read_outputs(alone, 1)
-                except Exception as error:
-                    why = f"predicting the shortest example alone failed: {error}"
-                    raise OutputStructureError(cannot_tell(path, why)) from error
-            shape: Sequence[int] = getattr(seen[position].leaves.get(path), "shape", ())
-            return int(shape[1]) if len(shape) > 1 else None
+        def probe(path: str, position: int, resized: bool) -> Probe:
+            if (position, resized) not in seen:
+                seen[position, resized] = self._probe(path, batch, position, resized, model, args)
+            return seen[position, resized]
 
         count = len(next(iter(batch.shapes.values())))
         leaves = self.read_outputs(outputs, count).leaves
         lengths = {name: [s[0] for s in shapes] for name, shapes in batch.shapes.items()}
-        self._finder().lengths(leaves, lengths, batch.paddings, width_alone)
+        self._finder().lengths(leaves, lengths, batch.paddings, probe)
+
+    def _probe(
+        self,
+        path: str,
+        batch: TensorBatch,
+        position: int,
+        resized: bool,
+        model: nn.Module,
+        args: dict[str, Any],
+    ) -> Probe:
+        shortest = min(shapes[position][0] for shapes in batch.shapes.values())
+        # a model may refuse lengths below or above some bound
+        changes = [0] if not resized else [1] if shortest < 2 else [-1, 1]
+        for change in changes:
+            alone = batch.alone(position, change)
+            try:
+                leaves = self.read_outputs(self._call(alone, model, args), 1).leaves
+            except Exception as error:
+                if change != changes[-1]:
+                    continue
+                why = f"predicting example {position} alone failed: {error}"
+                raise OutputStructureError(cannot_tell(path, why)) from error
+            shapes: dict[str, Sequence[int]] = {
+                name: getattr(leaf, "shape", ()) for name, leaf in leaves.items()
+            }
+            return Probe(
+                {name: own[0][0] for name, own in alone.shapes.items()},
+                {name: int(shape[1]) for name, shape in shapes.items() if len(shape) > 1},
+            )
+        raise AssertionError("there is at least one change")
 
     def _finder(self) -> SequenceFinder:
         if self._sequences is None:
