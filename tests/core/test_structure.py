@@ -18,7 +18,7 @@ LAYERS = [
     {"outputs", "metrics", "__main__"},
     {"handler"},
     {"description"},
-    {"model", "keyed", "batching"},
+    {"model", "keyed", "batching", "threads"},
     {"loader"},
     {"router", "solve"},
     {"worker"},

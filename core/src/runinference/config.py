@@ -180,14 +180,21 @@ class Execution:
         env_vars: environment variables set in the worker's process before the model loads.
         warmup_examples: examples predicted once after a load, before any other call, so that the
             first batch does not pay for lazy initialisation.
+        threads: how many the model's library may use in one call, in this whole process; by default
+            it decides itself where one worker has the machine, and gets a share of the processors
+            where several have.
         validate_fn: called with the loaded model after the warm-up; raising refuses the model.
     """
 
     env_vars: Mapping[str, str] | None = None
     warmup_examples: Sequence[Any] | None = None
     validate_fn: Callable[[Any], None] | None = None
+    threads: int | None = None
 
     def __post_init__(self) -> None:
+        threads = self.threads
+        if threads is not None and (not isinstance(threads, int) or threads < 1):
+            raise ConfigurationError(f"Execution(threads={threads!r}): at least 1 is needed")
         for name, value in (self.env_vars or {}).items():
             if not isinstance(name, str) or not isinstance(value, str):
                 raise ConfigurationError(

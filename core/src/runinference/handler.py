@@ -128,6 +128,9 @@ class ModelHandler(ProcessingFunctions, Generic[ExampleT, PredictionT, ModelT]):
     def close_model(self, model: ModelT) -> None:
         """Release what the model holds besides memory: connections, files, threads."""
 
+    def set_threads(self, model: ModelT, threads: int) -> None:
+        """Let the model's library use so many threads in one call; called after a load."""
+
     def feature_names(self, model: ModelT) -> Sequence[str] | None:
         """The table columns that the model was trained on, in order; None where it knows none."""
         return None

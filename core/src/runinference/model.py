@@ -105,6 +105,8 @@ class LocalModel:
         self._handler = handler
         self._model = handler.load_model()
         self.name = handler_name(handler)
+        if version.execution.threads is not None and hasattr(handler, "set_threads"):
+            handler.set_threads(self._model, version.execution.threads)
         known = getattr(handler, "model_id", None) or getattr(handler, "model_path", None)
         self.model_id: str | None = str(known) if known else None
         if version.execution.warmup_examples:

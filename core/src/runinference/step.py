@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import posixpath
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from runinference.loader import fingerprint
 from runinference.model import ModelVersion
 from runinference.registry import create_handler
 from runinference.router import SingleModelRouter
+from runinference.threads import share_of_threads
 from runinference.worker import Edge, InferenceDoFn
 
 __all__ = ["Keyed", "Step"]
@@ -77,12 +79,17 @@ class Step:
             **({"model_path": str(path)} if path else {}),
         }
 
-    def predict(self, edge: Edge[Any], batching: BatchConfig) -> beam.PTransform[Any, Any]:
-        """The step that runs in the workers."""
+    def predict(
+        self, edge: Edge[Any], batching: BatchConfig, pipeline: beam.Pipeline
+    ) -> beam.PTransform[Any, Any]:
+        """The step that runs in the workers of a pipeline."""
+        execution = self._execution
+        if execution.threads is None:
+            execution = dataclasses.replace(execution, threads=share_of_threads(pipeline))
         version = ModelVersion(
             self.handler,
             fingerprint(self.handler),
-            execution=self._execution,
+            execution=execution,
             batching=batching,
         )
         namespace: str | None = self._metrics_namespace or self.description.metrics_namespace

@@ -95,7 +95,7 @@ class RunTableInference(beam.PTransform[Any, Any]):
         check_tokens(batching, self._step.handler)
         kind = tabular_type(tables.element_type)
         rows = min(batching.max_size or _GATHERED_ROWS, _GATHERED_ROWS)
-        predict = self._step.predict(self._edge, batching)
+        predict = self._step.predict(self._edge, batching, tables.pipeline)
         scored: beam.PCollection[Any] = (
             tables
             | "Gather" >> beam.ParDo(GatherTables(rows)).with_output_types(list[TimedExample])

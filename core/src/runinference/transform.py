@@ -97,7 +97,7 @@ class RunInference(beam.PTransform[Any, Any]):
             kind = TimedExample if timed else UntimedExample
             examples = examples | "Batch" >> batched.with_output_types(typehints.List[kind])
         edge = RowEdge(keyed, timed=timed, is_batched=not skips_batching)
-        predict = step.predict(edge, batching)
+        predict = step.predict(edge, batching, examples.pipeline)
         results = examples | "Predict" >> predict.with_output_types(_result_type(keyed, key_type))
         results = _apply(results, description.postprocess_fns, "Postprocess", keyed, key_type)
         return _apply(results, step.outer_postprocess_fns, "PostprocessPair", None, None)

@@ -75,6 +75,12 @@ class TensorSteps(VectorModelHandler[Any, "nn.Module"]):
         self.model_id = file.model_id
         return model
 
+    def set_threads(self, model: nn.Module, threads: int) -> None:
+        """Of torch's operators on the CPU, in this process."""
+        import torch
+
+        torch.set_num_threads(threads)
+
     def predict(self, batch: Any, model: nn.Module, inference_args: dict[str, Any] | None) -> Any:
         """The model's output for a batch, as it comes: on its device, in any structure.
 

@@ -122,6 +122,15 @@ class _SklearnModelHandler(VectorModelHandler[ExampleT, Any]):
         """The columns of the frame that the model was trained on."""
         return features.feature_names(model)
 
+    def set_threads(self, model: Any, threads: int) -> None:
+        """Of the model's own ``n_jobs``, and of the linear algebra below it in this process."""
+        from threadpoolctl import threadpool_limits
+
+        threadpool_limits(threads)
+        if hasattr(model, "get_params"):
+            jobs = [n for n in model.get_params() if n == "n_jobs" or n.endswith("__n_jobs")]
+            model.set_params(**dict.fromkeys(jobs, threads))
+
     def takes_nulls(self, model: Any) -> bool:
         """Whether the model says that its features may be missing."""
         return features.takes_nulls(model)
