@@ -15,6 +15,7 @@
     ├── FeatureError (also ValueError)            a column absent, of the wrong type or with nulls
     └── InferenceError                            a model's answer that cannot be used
         ├── PredictionCountError                  fewer or more predictions than examples
+        ├── ModelOutOfMemoryError                 not even one example fits into memory
         ├── OutputStructureError                  an output that cannot be split into predictions
         └── ExampleFailedError                    a handler marked an example as failed
 
@@ -35,6 +36,7 @@ __all__ = [
     "IncompatibleHandlerError",
     "InferenceError",
     "ModelLoadError",
+    "ModelOutOfMemoryError",
     "NotAHandlerError",
     "OutputStructureError",
     "PredictionCountError",
@@ -93,6 +95,10 @@ class InferenceError(RunInferenceError):
 
 class PredictionCountError(InferenceError):
     """Fewer or more predictions than examples."""
+
+
+class ModelOutOfMemoryError(InferenceError):
+    """Memory does not suffice to predict a single example."""
 
 
 class OutputStructureError(InferenceError):

@@ -19,6 +19,7 @@ import pluggy
 
 __all__ = [
     "BatchFailed",
+    "BatchHalved",
     "BatchPredicted",
     "ModelClosed",
     "ModelLoaded",
@@ -85,6 +86,15 @@ class BatchFailed:
     error: Exception
 
 
+@dataclasses.dataclass(frozen=True)
+class BatchHalved:
+    """A call of the model ran out of memory, and each half of its examples is tried on its own."""
+
+    handler: str
+    model_id: str | None
+    size: int
+
+
 class ObserverSpec:
     """The calls that an observer may implement; they run in the worker's threads."""
 
@@ -103,6 +113,10 @@ class ObserverSpec:
     @_specification
     def batch_failed(self, event: BatchFailed) -> None:
         """After each call of a model that raised."""
+
+    @_specification
+    def batch_halved(self, event: BatchHalved) -> None:
+        """After each call of a model that ran out of memory and is tried in halves."""
 
 
 class Observers:
@@ -132,6 +146,10 @@ class Observers:
     def batch_failed(self, event: BatchFailed) -> None:
         """Pass on to every observer."""
         self._call(self._hook.batch_failed, event)
+
+    def batch_halved(self, event: BatchHalved) -> None:
+        """Pass on to every observer."""
+        self._call(self._hook.batch_halved, event)
 
     def _call(self, hook: Any, event: object) -> None:
         try:

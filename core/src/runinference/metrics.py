@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from apache_beam.metrics import Metrics
 
-from runinference.hooks import BatchFailed, BatchPredicted, ModelLoaded, observer
+from runinference.hooks import BatchFailed, BatchHalved, BatchPredicted, ModelLoaded, observer
 
 __all__ = ["BeamMetrics"]
 
@@ -19,6 +19,7 @@ class BeamMetrics:
     def __init__(self, namespace: str) -> None:
         self._inferences = Metrics.counter(namespace, "num_inferences")
         self._failed_batches = Metrics.counter(namespace, "failed_batches_counter")
+        self._halved_batches = Metrics.counter(namespace, "halved_batches_counter")
         self._batch_size = Metrics.distribution(namespace, "inference_request_batch_size")
         self._batch_bytes = Metrics.distribution(namespace, "inference_request_batch_byte_size")
         self._tokens = Metrics.distribution(namespace, "inference_request_batch_tokens")
@@ -49,6 +50,11 @@ class BeamMetrics:
     def batch_failed(self, event: BatchFailed) -> None:
         """Count the call."""
         self._failed_batches.inc()
+
+    @observer
+    def batch_halved(self, event: BatchHalved) -> None:
+        """Count the call."""
+        self._halved_batches.inc()
 
     def flush(self) -> None:
         """Report the loads since the last call; to be called while a bundle is processed."""

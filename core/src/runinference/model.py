@@ -67,6 +67,9 @@ class LoadedModel(Protocol):
     def model_id(self) -> str | None:
         """Names the model that predicts."""
 
+    size_bound: int | None
+    """The largest call that memory suffices for, once one did not; shared by all threads."""
+
     def prepare(self, batch: Batch) -> Batch:
         """The batch with the lengths of its examples, where the handler can tell them."""
 
@@ -95,6 +98,7 @@ class LocalModel:
         Raises:
             Exception: whatever the handler's ``load_model``, the warm-up or the validation raises.
         """
+        self.size_bound: int | None = None
         # The copy holds what load_model learns, so that one handler serves several versions.
         handler = cast("Any", copy.copy(version.handler))
         if version.path is not None:

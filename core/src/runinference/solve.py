@@ -9,7 +9,8 @@ from typing import Any
 
 from runinference.batch import Batch, Positions, RowBatch, TableBatch
 from runinference.config import BatchConfig
-from runinference.hooks import BatchFailed, BatchPredicted, Observers
+from runinference.errors import ModelOutOfMemoryError
+from runinference.hooks import BatchFailed, BatchHalved, BatchPredicted, Observers
 from runinference.model import LoadedModel, Predictions, raise_failed
 from runinference.sizing import BestSize
 
@@ -20,6 +21,8 @@ __all__ = ["Limits", "solve"]
 _PADDED_TOKENS = 4096
 _FILLED_TOKENS = 256
 _FILLED_SHARE = 0.1
+
+_NO_MEMORY = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "can't allocate memory")
 
 
 class Limits:
@@ -98,6 +101,11 @@ class Limits:
             yield positions[start:end]
             start = end
 
+    def fit(self, positions: Positions, bound: int) -> Iterator[Positions]:
+        """The same positions in calls of so many as memory suffices for."""
+        for start in range(0, len(positions), bound):
+            yield positions[start : start + bound]
+
     def record(self, batch: Batch, seconds: float) -> None:
         """Take note of how long a call took."""
         if isinstance(batch, TableBatch):
@@ -127,27 +135,69 @@ def solve(
     size = len(batch)
     try:
         batch = model.prepare(batch)
-        for positions in limits.cut(batch):
-            piece = batch.take(positions)
-            size = len(piece)
-            start = clock()
-            predictions = model.predict(piece, inference_args)
-            raise_failed(predictions)
-            seconds = clock() - start
-            limits.record(piece, seconds)
-            lengths = piece.lengths
-            event = BatchPredicted(
-                model.name,
-                model.model_id,
-                size,
-                model.num_bytes(piece),
-                seconds,
-                tokens=None if lengths is None else sum(lengths),
-                padded_tokens=None if lengths is None else max(lengths) * size,
-            )
-            observers.batch_predicted(event)
-            parts.append((positions, predictions))
+        for whole in limits.cut(batch):
+            waiting = [whole]
+            while waiting:
+                positions = waiting.pop()
+                bound = model.size_bound
+                if bound is not None and len(positions) > bound:
+                    waiting += reversed(list(limits.fit(positions, bound)))
+                    continue
+                piece = batch.take(positions)
+                size = len(piece)
+                start = clock()
+                predictions = _predict(piece, model, inference_args)
+                seconds = clock() - start
+                if predictions is None:
+                    observers.batch_halved(BatchHalved(model.name, model.model_id, size))
+                    waiting.append(positions)
+                    continue
+                limits.record(piece, seconds)
+                observers.batch_predicted(_predicted(piece, model, seconds))
+                parts.append((positions, predictions))
     except Exception as error:
         observers.batch_failed(BatchFailed(model.name, model.model_id, size, error))
         raise
     return parts
+
+
+def _predict(
+    piece: Batch, model: LoadedModel, inference_args: dict[str, Any] | None
+) -> Predictions | None:
+    """The predictions of one call, or None where memory did not suffice for so many examples."""
+    try:
+        predictions = model.predict(piece, inference_args)
+        raise_failed(predictions)
+    except Exception as error:
+        if not _is_out_of_memory(error):
+            raise
+        if len(piece) == 1:
+            raise ModelOutOfMemoryError(
+                f"{model.name} runs out of memory on a single example of "
+                f"{model.num_bytes(piece):,} bytes: {error}"
+            ) from error
+        # Not retried in here: until the error is let go, it keeps what the call had allocated.
+        half = len(piece) // 2
+        model.size_bound = half if model.size_bound is None else min(model.size_bound, half)
+        return None
+    return predictions
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Python's and numpy's own error, torch's, and what CUDA's libraries say in a RuntimeError."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
+
+
+def _predicted(piece: Batch, model: LoadedModel, seconds: float) -> BatchPredicted:
+    lengths = piece.lengths
+    return BatchPredicted(
+        model.name,
+        model.model_id,
+        len(piece),
+        model.num_bytes(piece),
+        seconds,
+        tokens=None if lengths is None else sum(lengths),
+        padded_tokens=None if lengths is None else max(lengths) * len(piece),
+    )
