@@ -98,6 +98,13 @@ def test_tables_are_cut_and_merged(count, cuts, shuffled, seed):
     assert merged.column("a").to_pylist() == list(range(count))
 
 
+def test_parts_that_stand_side_by_side_are_merged_without_looking_at_each_position(monkeypatch):
+    parts = [(range(2), pa.table({"a": [0, 1]})), (range(2, 3), pa.table({"a": [2]}))]
+    monkeypatch.setattr("runinference.batch.np", None)
+    merged = TableBatch(pa.table({"a": range(3)})).merge(parts)
+    assert merged.column("a").to_pylist() == [0, 1, 2]
+
+
 def test_a_slice_of_a_table_is_no_copy():
     table = pa.table({"a": np.arange(1000)})
     taken = TableBatch(table).take(range(10, 20)).table

@@ -19,22 +19,39 @@ def settle(seconds_of, bytes_per_row=8.0):
 @pytest.mark.parametrize(
     ("seconds_of", "expected"),
     [
-        # a fixed cost that larger calls spread, until it no longer matters
-        (lambda rows: 1e-3 + rows * 1e-7, 131072),
-        (lambda rows: rows * 1e-6, 1024),
         # slower per row once the rows leave the cache
-        (lambda rows: 1e-4 + rows * (1e-7 if rows <= 8192 else 4e-7), 8192),
+        (lambda rows: 1e-4 + rows * (1e-7 if rows <= 16384 else 4e-7), 16384),
+        (lambda rows: rows * (1e-6 if rows <= 4096 else 2e-6), 4096),
     ],
 )
-def test_it_settles_where_throughput_no_longer_grows(seconds_of, expected):
+def test_it_settles_on_the_fastest(seconds_of, expected):
     assert settle(seconds_of) == expected
+
+
+def test_it_grows_as_long_as_nothing_is_lost():
+    best = BestSize(largest_bytes=1 << 40)
+    for _ in range(20):
+        size = best.next(8.0)
+        best.record(size, 1e-3 + size * 1e-7)
+    assert best.next(8.0) == 4096 << 10
+    assert not best.is_settled
+
+
+def test_one_slow_size_does_not_end_the_search():
+    best = BestSize()
+    slow = {8192}
+    for _ in range(6):
+        size = best.next(8.0)
+        best.record(size, size * (1e-5 if size in slow else 1e-6))
+    assert best.next(8.0) == 32768
+    assert not best.is_settled
 
 
 def test_a_slow_first_call_does_not_decide():
     best = BestSize()
-    best.record(1024, 10.0)
-    best.record(1024, 1e-3)
-    assert best.next(8.0) == 2048
+    best.record(4096, 10.0)
+    best.record(4096, 1e-3)
+    assert best.next(8.0) == 8192
     assert not best.is_settled
 
 
@@ -42,7 +59,7 @@ def test_calls_of_other_sizes_say_nothing():
     best = BestSize()
     for _ in range(10):
         best.record(500, 1e-9)
-    assert best.next(8.0) == 1024
+    assert best.next(8.0) == 4096
 
 
 def test_bytes_bound_the_size():
