@@ -14,6 +14,7 @@ HANDLERS = """
 
     import json
     import logging
+    import os
     import time
     import warnings
     from typing import Literal
@@ -102,6 +103,17 @@ HANDLERS = """
         assert len(model) == 2
 
 
+    class Process(ModelHandler):
+        '''Answers with the process that it runs in; waits until there is work for another one.'''
+
+        def load_model(self):
+            return None
+
+        def run_inference(self, batch, model, inference_args=None):
+            time.sleep(0.5)
+            return [os.getpid() for _ in batch]
+
+
     class Changing(ModelHandler):
         '''Answers with the type of its input's first value.'''
 
@@ -118,6 +130,7 @@ ENTRIES = """
     slow = acme_handlers:Slow
     warning = acme_handlers:Warning
     changing = acme_handlers:Changing
+    process = acme_handlers:Process
     broken = acme_broken:Handler
 """
 

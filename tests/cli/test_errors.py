@@ -153,7 +153,7 @@ def test_a_number_of_columns_that_the_model_does_not_have_names_the_files(fails)
         ("text", ["the model failed on", "UnicodeDecodeError: 'utf-8' codec can't decode"]),
         ("bare", ["the model failed on", ": ValueError ("]),
         ("lines", ["ValueError: one two ("]),
-        ("memory", ["out of memory; in in/a.parquet", "try a smaller --batching.max_size"]),
+        ("memory", ["out of memory on a single example of", "MemoryError; in in/a.parquet"]),
     ],
 )
 def test_whatever_a_handler_raises_is_told_without_beams_additions(fails, kind, parts):
@@ -328,8 +328,8 @@ def test_outputs_that_are_no_folder(fails):
 
 
 def test_a_full_disk(fails, monkeypatch):
-    def on_a_full_disk(path, schema):
-        return pa.parquet.ParquetWriter("/dev/full", schema)
+    def on_a_full_disk(path, first):
+        return pa.parquet.ParquetWriter("/dev/full", first.schema)
 
     from runinference_cli import writers
 

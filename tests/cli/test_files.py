@@ -24,7 +24,7 @@ def source(path):
 
 def read(path, columns=None, schema=None):
     planned = plan([source(path)], {})
-    return list(read_blocks(planned.sources[0], schema or planned.schema, columns))
+    return list(read_blocks(planned.splits[0], schema or planned.schema, columns))
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_columns_come_in_the_order_of_the_first_file(tmp_path, table):
     pa.parquet.write_table(table.select(["b", "a"]), tmp_path / "2.parquet")
     planned = plan(find_sources([str(tmp_path)], None), {})
     assert planned.rows == 2000
-    [block] = read_blocks(planned.sources[1], planned.schema)
+    [block] = read_blocks(planned.splits[1], planned.schema)
     assert block.equals(table)
 
 
@@ -83,7 +83,7 @@ def test_types_that_are_told_are_not_guessed(tmp_path):
     (tmp_path / "rows.csv").write_text("zip,b\n01234,1\n")
     planned = plan([source(tmp_path / "rows.csv")], {"zip": "string", "b": "float32"})
     assert planned.schema.types == [pa.string(), pa.float32()]
-    [block] = read_blocks(planned.sources[0], planned.schema)
+    [block] = read_blocks(planned.splits[0], planned.schema)
     assert block.to_pylist() == [{"zip": "01234", "b": 1.0}]
 
 
@@ -135,6 +135,23 @@ def test_a_later_block_is_written_with_the_types_of_the_first(tmp_path, file_for
         write(path, file_format, narrow, pa.table({"prediction": ["x"]}))
 
 
+def test_parquet_uses_dictionaries_where_values_repeat(tmp_path):
+    count = 20_000
+    columns = {
+        "id": range(count),
+        "text": [f"text {number}" for number in range(count)],
+        "class": [number % 3 for number in range(count)],
+        "list": [[number % 3] for number in range(count)],
+    }
+    table = pa.table(columns)
+    write(tmp_path / "rows.parquet", "parquet", table, table)
+    assert pa.parquet.read_table(tmp_path / "rows.parquet").equals(pa.concat_tables([table] * 2))
+    group = pa.parquet.ParquetFile(tmp_path / "rows.parquet").metadata.row_group(1)
+    found = {group.column(n).path_in_schema: group.column(n).encodings for n in range(4)}
+    with_dictionary = {path for path, kinds in found.items() if "RLE_DICTIONARY" in kinds}
+    assert with_dictionary == {"class", "list.list.element"}
+
+
 @pytest.mark.parametrize("file_format", ["parquet", "csv", "jsonl"])
 def test_a_full_disk_is_told_with_the_files_name(tmp_path, file_format):
     path = tmp_path / "rows"
@@ -171,8 +188,8 @@ def test_files_of_beams_file_systems(tmp_path, table):
     ]
     planned = plan(sources, {})
     assert (planned.rows, planned.schema) == (None, table.schema)
-    for planned_source in planned.sources:
-        assert pa.concat_tables(read_blocks(planned_source, planned.schema)).equals(table)
+    for split in planned.splits:
+        assert pa.concat_tables(read_blocks(split, planned.schema)).equals(table)
 
 
 def test_a_local_address(tmp_path, table):

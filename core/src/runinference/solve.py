@@ -174,7 +174,7 @@ def _predict(
         if len(piece) == 1:
             raise ModelOutOfMemoryError(
                 f"{model.name} runs out of memory on a single example of "
-                f"{model.num_bytes(piece):,} bytes: {error}"
+                f"{model.num_bytes(piece):,} bytes: {str(error) or type(error).__name__}"
             ) from error
         # Not retried in here: until the error is let go, it keeps what the call had allocated.
         half = len(piece) // 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
@@ -28,14 +28,12 @@ class Source:
         format: ``parquet``, ``csv`` or ``jsonl``.
         compression: around a CSV or JSON Lines file, as Arrow calls it.
         size: in bytes.
-        rows: where the file tells.
     """
 
     path: str
     format: str
     compression: str | None
     size: int
-    rows: int | None = None
 
 
 @contextlib.contextmanager
@@ -55,8 +53,13 @@ def open_source(source: Source) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def readable(source: Source) -> Iterator[None]:
-    """Whatever Arrow says of a file, with the file's name before it and what to do behind it."""
+def readable(source: Source, rows_before: Callable[[], int] = lambda: 0) -> Iterator[None]:
+    """Whatever Arrow says of a file, with the file's name before it and what to do behind it.
+
+    Args:
+        source: the file.
+        rows_before: how many rows of the file come before those that are read.
+    """
     try:
         yield
     except FileNotFoundError as error:
@@ -64,12 +67,12 @@ def readable(source: Source) -> Iterator[None]:
     except PermissionError as error:
         raise ReadError(f"{source.path}: no permission to read it") from error
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise ReadError(_message(source, str(error))) from error
+        raise ReadError(_message(source, str(error), rows_before)) from error
     except (OSError, EOFError) as error:
         raise ReadError(f"{source.path}: damaged or not readable: {error}") from error
 
 
-def _message(source: Source, message: str) -> str:
+def _message(source: Source, message: str, rows_before: Callable[[], int]) -> str:
     path = source.path
     if source.format == "parquet":
         return f"{path}: not a Parquet file, or a damaged one: {message}"
@@ -79,7 +82,8 @@ def _message(source: Source, message: str) -> str:
         re.DOTALL,
     )
     if found is not None:
-        column, row, kind, value = found.groups()
+        column, counted, kind, value = found.groups()
+        row = int(counted) + rows_before()
         return (
             f"{path}: row {row} (the header is row 1), column {int(column) + 1}: {value!r:.60} is "
             f"not {kind}, which the first rows are: correct it, or say --column-types"

@@ -40,6 +40,7 @@ class ScoreOptions:
     inputs: Sequence[str]
     input_format: str | None
     column_types: Mapping[str, str]
+    csv_rows_are_lines: bool
     features: Sequence[str] | None
     keep: Sequence[str] | None
     output: str
@@ -160,6 +161,11 @@ def _parser(name: str | None) -> ArgumentParser:
         "by default those of the first rows",
     )
     add(
+        "--csv-rows-are-lines",
+        action="store_true",
+        help="no value of a CSV file holds a line break: workers can share a large file",
+    )
+    add(
         "--features",
         nargs="+",
         action="extend",
@@ -230,6 +236,7 @@ def _options(
         inputs=parsed["input"],
         input_format=parsed["input_format"],
         column_types=parsed["column_types"] or {},
+        csv_rows_are_lines=parsed["csv_rows_are_lines"],
         features=_names(parsed["features"]),
         keep=_names(parsed["keep"]),
         output=parsed["output"],

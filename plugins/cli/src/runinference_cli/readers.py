@@ -3,48 +3,55 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet
 
 from runinference_cli.input_file import Source, open_source, readable
+from runinference_cli.splits import Split, rows_before, runs
 from runinference_cli.text_files import read_csv, read_json
 
-__all__ = ["parquet_rows", "read_blocks"]
+__all__ = ["parquet_groups", "read_blocks"]
 
 MAX_BLOCK_ROWS = 128 * 1024
 MAX_BLOCK_BYTES = 64 * 1024 * 1024
 
 
-def parquet_rows(source: Source) -> tuple[pa.Schema, int]:
-    """The columns and the number of rows of a Parquet file, from its footer.
+def parquet_groups(source: Source) -> tuple[pa.Schema, list[tuple[int, int]]]:
+    """The columns of a Parquet file, and the rows and uncompressed bytes of each row group.
 
     Raises:
-        ReadError: it has none.
+        ReadError: it has no footer that says so.
     """
     with readable(source), _parquet(source) as file:
-        return file.schema_arrow, file.metadata.num_rows
+        return file.schema_arrow, _sizes(file, range(file.metadata.num_row_groups))
 
 
 def read_blocks(
-    source: Source, schema: pa.Schema, columns: Sequence[str] | None = None
+    split: Split, schema: pa.Schema, columns: Sequence[str] | None = None
 ) -> Iterator[pa.Table]:
-    """The rows of a file, in order.
+    """The rows of a split, in order.
+
+    What is in memory at a time is a block: up to 128 Ki rows, and about 64 MiB, of Parquet, and
+    16 MiB of text. A row group of a Parquet file is decoded block by block, but its bytes as they
+    are in the file are read at once: large ones need memory.
 
     Args:
-        source: the file.
-        schema: the columns that it has to have.
+        split: of the file.
+        schema: the columns that the file has to have.
         columns: those that are needed, of which alone a Parquet file is read; all where None.
 
     Raises:
         ReadError: names the file, and the row where it is known.
     """
     names = list(schema.names if columns is None else columns)
+    source = split.source
     read = {"parquet": _read_parquet, "csv": read_csv, "jsonl": read_json}[source.format]
-    blocks = read(source, schema, names)
+    blocks = read(split, schema, names)
     while True:
-        with readable(source):
+        with readable(source, functools.partial(rows_before, split)):
             block = next(blocks, None)
         if block is None:
             return
@@ -52,34 +59,24 @@ def read_blocks(
             yield block.slice(start, MAX_BLOCK_ROWS)
 
 
-def _read_parquet(source: Source, schema: pa.Schema, names: list[str]) -> Iterator[pa.Table]:
-    with _parquet(source) as file:
-        sizes = _row_groups(file)
+def _read_parquet(split: Split, schema: pa.Schema, names: list[str]) -> Iterator[pa.Table]:
+    with _parquet(split.source) as file:
+        end = file.metadata.num_row_groups if split.end is None else split.end
+        sizes = _sizes(file, range(split.start, end))
         rows = MAX_BLOCK_BYTES * sum(r for r, _ in sizes) // max(sum(b for _, b in sizes), 1)
         rows = min(max(rows, 1), MAX_BLOCK_ROWS)
-        for together in _runs([own for own, _ in sizes], rows):
+        for together in runs([own for own, _ in sizes], rows):
+            groups = [split.start + number for number in together]
             # Arrow keeps what it has read until the iterator ends: one for the file would keep all
-            for batch in file.iter_batches(rows, row_groups=list(together), columns=names):
+            for batch in file.iter_batches(rows, row_groups=groups, columns=names):
                 table = pa.Table.from_batches([batch]).select(names)
                 yield table.replace_schema_metadata(schema.metadata)
 
 
-def _row_groups(file: pa.parquet.ParquetFile) -> list[tuple[int, int]]:
-    """The rows and the uncompressed bytes of each row group."""
-    groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
+def _sizes(file: pa.parquet.ParquetFile, numbers: range) -> list[tuple[int, int]]:
+    """The rows and the uncompressed bytes of these row groups."""
+    groups = map(file.metadata.row_group, numbers)
     return [(group.num_rows, group.total_byte_size) for group in groups]
-
-
-def _runs(sizes: Sequence[int], enough: int) -> Iterator[range]:
-    """Neighbours that are enough together, or one alone that is."""
-    start = rows = 0
-    for number, size in enumerate(sizes):
-        if number > start and rows + size > enough:
-            yield range(start, number)
-            start, rows = number, 0
-        rows += size
-    if sizes:
-        yield range(start, len(sizes))
 
 
 @contextlib.contextmanager

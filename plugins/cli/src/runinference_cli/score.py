@@ -10,7 +10,7 @@ from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineState
 
@@ -25,7 +25,6 @@ from runinference_cli.options import ScoreOptions
 from runinference_cli.pipeline import (
     LostRowsError,
     ReadTables,
-    WriteManifest,
     WriteTables,
     Written,
     read_manifest,
@@ -59,7 +58,11 @@ def score(options: ScoreOptions) -> str:
         execution=options.execution,
         inference_args=options.inference_args,
     )
-    planned = plan(find_sources(options.inputs, options.input_format), options.column_types)
+    planned = plan(
+        find_sources(options.inputs, options.input_format),
+        options.column_types,
+        csv_rows_are_lines=options.csv_rows_are_lines,
+    )
     if planned.schema is not None:
         _check_columns(options, planned.schema)
     counts = Counts()
@@ -72,7 +75,7 @@ def score(options: ScoreOptions) -> str:
             shown = contextlib.nullcontext() if options.quiet else live(counts, planned.rows)
             with observing(counts), shown:
                 _run(pipeline, counts)
-            written = _complete(read_manifest(stage.manifest, planned.sources))
+            written = _complete(read_manifest(stage.manifest, planned.splits))
         stage.publish([entry.file for entry in written], SUFFIXES[options.output_format])
         seconds = time.perf_counter() - start
     rows = sum(entry.rows for entry in written)
@@ -87,20 +90,23 @@ def _build(
     inference: RunTableInference,
     stage: Staging,
 ) -> None:
-    read = ReadTables(planned.sources, schema, _needed(options, schema))
-    write = WriteTables(str(stage.written), options.output_format)
-    written = (
+    splits = list(enumerate(planned.splits))
+    # one worker reads on from split to split; several take them one by one, in any order
+    work = [splits] if _is_one_worker(pipeline) else [[split] for split in splits]
+    read = ReadTables(schema, _needed(options, schema))
+    write = WriteTables(str(stage.written), str(stage.manifest), options.output_format)
+    _ = (
         pipeline
-        | "Files" >> beam.Create(range(len(planned.sources)))
+        | "Splits" >> beam.Create(work)
         | "Read" >> beam.ParDo(read).with_output_types(pa.Table)
         | inference
-        | "Write" >> beam.ParDo(write).with_output_types(Any)
+        | "Write" >> beam.ParDo(write)
     )
-    _ = (
-        written
-        | "Collect" >> beam.combiners.ToList()
-        | "Tell" >> beam.ParDo(WriteManifest(str(stage.manifest)))
-    )
+
+
+def _is_one_worker(pipeline: beam.Pipeline) -> bool:
+    workers = pipeline.options.view_as(DirectOptions).direct_num_workers
+    return isinstance(pipeline.runner, FnApiRunner) and workers == 1
 
 
 def _run(pipeline: beam.Pipeline, counts: Counts) -> None:

@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from runinference.hints import did_you_mean, listed
 from runinference_cli.failures import UsageError
-from runinference_cli.input_file import Source
-from runinference_cli.readers import parquet_rows
+from runinference_cli.input_file import Source, readable
+from runinference_cli.readers import parquet_groups
+from runinference_cli.splits import Split, split_parquet, split_text
 from runinference_cli.text_files import infer_schema
 
 __all__ = ["Plan", "difference", "find_sources", "plan"]
@@ -33,12 +34,12 @@ class Plan:
     """What will be read.
 
     Attributes:
-        sources: the files, in the order of their names.
+        splits: of the files in the order of their names, each file's in the order of its rows.
         schema: the columns that all of them have; None where all of them are empty.
         rows: in all files together, where all of them tell.
     """
 
-    sources: Sequence[Source]
+    splits: Sequence[Split]
     schema: pa.Schema | None
     rows: int | None
 
@@ -59,8 +60,10 @@ def find_sources(patterns: Iterable[str], input_format: str | None) -> list[Sour
     return [_source(path, size, input_format) for path, size in found.items()]
 
 
-def plan(sources: Sequence[Source], column_types: Mapping[str, str]) -> Plan:
-    """The columns of all files, read from the first one that has rows.
+def plan(
+    sources: Sequence[Source], column_types: Mapping[str, str], *, csv_rows_are_lines: bool = False
+) -> Plan:
+    """The columns of all files, read from the first one that has rows, and how they are shared.
 
     Raises:
         UsageError: Parquet files of different columns, or a type for a column that is not there.
@@ -70,12 +73,11 @@ def plan(sources: Sequence[Source], column_types: Mapping[str, str]) -> Plan:
     schema: pa.Schema | None = None
     header: pa.Schema | None = None
     first = ""
-    rows: int | None = 0
-    checked = []
+    splits: list[Split] = []
     for source in sources:
         if source.format == "parquet":
-            own, count = parquet_rows(source)
-            source = dataclasses.replace(source, rows=count)
+            own, groups = parquet_groups(source)
+            splits += split_parquet(source, groups)
             if schema is None:
                 schema, first = own, source.path
             elif problem := difference(own, schema):
@@ -83,18 +85,20 @@ def plan(sources: Sequence[Source], column_types: Mapping[str, str]) -> Plan:
                     f"{source.path}: {problem}, unlike {first}: all files of a run need the same "
                     "columns"
                 )
-        elif schema is None and (inferred := infer_schema(source, types)) is not None:
+            continue
+        if schema is None and (inferred := infer_schema(source, types)) is not None:
             header, first = inferred[0], source.path
             schema = header if inferred[1] else None
-        rows = None if rows is None or source.rows is None else rows + source.rows
-        checked.append(source)
+        with readable(source):
+            splits += split_text(source, csv_rows_are_lines=csv_rows_are_lines)
     schema = header if schema is None else schema
     if schema is not None:
         twice = [name for name in schema.names if schema.names.count(name) > 1]
         if twice:
             raise UsageError(f"{first}: more than one column is called {twice[0]!r}")
-        _check_types(types, schema, checked)
-    return Plan(checked, schema, rows)
+        _check_types(types, schema, sources)
+    counts = [split.rows for split in splits if split.rows is not None]
+    return Plan(splits, schema, sum(counts) if len(counts) == len(splits) else None)
 
 
 def difference(schema: pa.Schema, expected: pa.Schema) -> str:

@@ -27,7 +27,12 @@ _RESULT = re.compile(r"part-\d{5,}-of-\d{5,}\.\w+|_SUCCESS")
 
 
 class Staging:
-    """A folder of this run alone, beside the output."""
+    """A folder of this run alone, beside the output.
+
+    Attributes:
+        written: a folder for the results.
+        manifest: a folder where the pipeline says which files make them up.
+    """
 
     def __init__(self, output: Path, folder: Path, *, overwrite: bool) -> None:
         self._output = output
@@ -35,11 +40,8 @@ class Staging:
         self._folder = folder
         self.written = folder / "written"
         self.written.mkdir()
-
-    @property
-    def manifest(self) -> Path:
-        """Where the pipeline says which files make up the results."""
-        return self._folder / "manifest.json"
+        self.manifest = folder / "manifest"
+        self.manifest.mkdir()
 
     def publish(self, files: Sequence[str], suffix: str) -> None:
         """Put these of the written files into place, in this order.

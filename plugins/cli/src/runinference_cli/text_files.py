@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import re
 from collections.abc import Iterator, Mapping
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.csv
@@ -13,6 +14,7 @@ import pyarrow.json
 
 from runinference.hints import listed
 from runinference_cli.input_file import ReadError, Source, open_source, readable
+from runinference_cli.splits import Split, rows_before
 
 __all__ = ["infer_schema", "read_csv", "read_json"]
 
@@ -36,7 +38,7 @@ def infer_schema(source: Source, types: Mapping[str, pa.DataType]) -> tuple[pa.S
         return None
     with readable(source):
         if source.format == "csv":
-            with _csv(source, types) as reader:
+            with _csv(Split(source), types) as reader:
                 has_rows = next(iter(reader), None) is not None
                 inferred = reader.schema
         else:
@@ -45,7 +47,7 @@ def infer_schema(source: Source, types: Mapping[str, pa.DataType]) -> tuple[pa.S
             if first is None:
                 return None
             has_rows = True
-            inferred = _parse_json(source, first, None, 0).schema
+            inferred = _parse_json(Split(source), first, None, 0).schema
     # a column without a value so far: text can hold whatever comes
     fields = [
         pa.field(f.name, types.get(f.name, pa.string() if pa.types.is_null(f.type) else f.type))
@@ -54,20 +56,20 @@ def infer_schema(source: Source, types: Mapping[str, pa.DataType]) -> tuple[pa.S
     return pa.schema(fields), has_rows
 
 
-def read_csv(source: Source, schema: pa.Schema, names: list[str]) -> Iterator[pa.Table]:
-    if not source.size:
+def read_csv(split: Split, schema: pa.Schema, names: list[str]) -> Iterator[pa.Table]:
+    if not split.source.size:
         return
-    with _csv(source, dict(zip(schema.names, schema.types, strict=True))) as reader:
-        _check_names(source, reader.schema.names, schema)
+    with _csv(split, dict(zip(schema.names, schema.types, strict=True))) as reader:
+        _check_names(split.source, reader.schema.names, schema)
         for batch in reader:
             yield pa.Table.from_batches([batch]).select(names)
 
 
-def read_json(source: Source, schema: pa.Schema, names: list[str]) -> Iterator[pa.Table]:
+def read_json(split: Split, schema: pa.Schema, names: list[str]) -> Iterator[pa.Table]:
     done = 0
-    with open_source(source) as file:
-        for lines in _lines(file):
-            table = _parse_json(source, lines, schema, done)
+    with open_source(split.source) as file:
+        for lines in _lines(_part(file, split)):
+            table = _parse_json(split, lines, schema, done)
             done += table.num_rows
             yield table.select(names)
 
@@ -89,11 +91,11 @@ def _check_names(source: Source, names: list[str], schema: pa.Schema) -> None:
 
 
 @contextlib.contextmanager
-def _csv(source: Source, types: Mapping[str, pa.DataType]) -> Iterator[pa.csv.CSVStreamingReader]:
+def _csv(split: Split, types: Mapping[str, pa.DataType]) -> Iterator[pa.csv.CSVStreamingReader]:
     with (
-        open_source(source) as file,
+        open_source(split.source) as file,
         pa.csv.open_csv(
-            file,
+            _part(file, split, header=True),
             # one thread: only so does an error tell its row, and it costs nothing here
             pa.csv.ReadOptions(block_size=TEXT_BLOCK_BYTES, use_threads=False),
             pa.csv.ParseOptions(newlines_in_values=True),
@@ -118,7 +120,38 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
         yield rest
 
 
-def _parse_json(source: Source, lines: bytes, schema: pa.Schema | None, done: int) -> pa.Table:
+def _part(file: BinaryIO, split: Split, *, header: bool = False) -> BinaryIO:
+    """The bytes of a split, behind the file's first line if there is a header to read."""
+    if split.end is None:
+        return file
+    first = file.readline() if header and split.start else b""
+    file.seek(split.start)
+    return cast("BinaryIO", _Part(file, split.end - split.start, first))
+
+
+class _Part(io.RawIOBase):
+    """So many bytes of a file from where it stands, behind others."""
+
+    def __init__(self, file: BinaryIO, size: int, before: bytes) -> None:
+        super().__init__()
+        self._file = file
+        self._left = size
+        self._before = before
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        before, self._before = self._before, b""
+        wanted = self._left if size < 0 else min(max(size - len(before), 1), self._left)
+        data = self._file.read(wanted)
+        if wanted and not data:
+            raise EOFError(f"{self._left} bytes are missing at its end, which were there before")
+        self._left -= len(data)
+        return before + data
+
+
+def _parse_json(split: Split, lines: bytes, schema: pa.Schema | None, done: int) -> pa.Table:
     options = pa.json.ParseOptions(
         explicit_schema=schema,
         unexpected_field_behavior="infer" if schema is None else "error",
@@ -128,7 +161,8 @@ def _parse_json(source: Source, lines: bytes, schema: pa.Schema | None, done: in
     try:
         return pa.json.read_json(pa.BufferReader(lines), size, options)
     except pa.ArrowInvalid as error:
-        raise ReadError(_json_message(source, str(error), done)) from error
+        message = _json_message(split.source, str(error), rows_before(split) + done)
+        raise ReadError(message) from error
 
 
 def _json_message(source: Source, message: str, done: int) -> str:

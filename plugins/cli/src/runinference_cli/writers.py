@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +19,9 @@ from runinference_cli.failures import UsageError
 
 __all__ = ["SUFFIXES", "PartWriter", "WriteError", "check_writable"]
 
+_SAMPLE_ROWS = 16_384
+# Where this many are distinct in the sample, those of a row group outgrow a dictionary's page.
+_UNIQUE = 0.95
 SUFFIXES = {"parquet": ".parquet", "csv": ".csv", "jsonl": ".jsonl"}
 
 
@@ -45,7 +49,7 @@ class PartWriter:
         try:
             if self._file is None or self._schema is None:
                 self._schema = table.schema
-                self._file = _OPENERS[self._format](str(self.path), table.schema)
+                self._file = _OPENERS[self._format](str(self.path), table)
             elif table.schema != self._schema:
                 table = self._cast(table, self._schema)
             self._file.write_table(table)
@@ -136,11 +140,41 @@ class _JsonLines:
         self._file.close()
 
 
-_OPENERS: dict[str, Any] = {
-    "parquet": pa.parquet.ParquetWriter,
-    "csv": pa.csv.CSVWriter,
-    "jsonl": _JsonLines,
+def _open_parquet(path: str, first: pa.Table) -> _File:
+    file: _File = pa.parquet.ParquetWriter(
+        path, first.schema, use_dictionary=_with_dictionary(first.slice(0, _SAMPLE_ROWS))
+    )
+    return file
+
+
+_OPENERS: dict[str, Callable[[str, pa.Table], _File]] = {
+    "parquet": _open_parquet,
+    "csv": lambda path, first: pa.csv.CSVWriter(path, first.schema),
+    "jsonl": lambda path, first: _JsonLines(path, first.schema),
 }
+
+
+def _with_dictionary(sample: pa.Table) -> bool | list[str]:
+    """The columns, by their paths in the file, that a Parquet dictionary is good for.
+
+    All where that says as much. To try one on values that hardly ever repeat takes most of the
+    time of writing them, and the file grows by it.
+    """
+    if sample.num_rows < _SAMPLE_ROWS:
+        return True
+    unique = {
+        name
+        for name, column in zip(sample.column_names, sample.columns, strict=True)
+        if pa.types.is_primitive(column.type) or pa.types.is_string(column.type)
+        if pc.count_distinct(column, "all").as_py() > _UNIQUE * sample.num_rows
+    }
+    if not unique:
+        return True
+    empty = pa.BufferOutputStream()
+    pa.parquet.write_table(sample.slice(0, 0), empty)
+    columns = pa.parquet.ParquetFile(pa.BufferReader(empty.getvalue())).schema
+    paths = [columns.column(number).path for number in range(len(columns))]
+    return [path for path in paths if path not in unique]
 
 
 def _json_lines(batch: pa.RecordBatch) -> bytes:
