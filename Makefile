@@ -105,6 +105,38 @@ build: $(VENV)/.dev  ## build the wheels and sdists into dist/
 	    $(BIN)/python -m build --no-isolation --outdir dist $$distribution; \
 	done
 
+# Measuring: JOBS names some jobs (all are half an hour and more), BENCH_ARGS=--quick tries few rows.
+JOBS ?=
+BENCH_ARGS ?=
+BENCH := PYTHONPATH='$(CURDIR)/tests' $(BIN)/python -m benchmarks
+PEERS := build/peers
+PEER_CONSTRAINTS := file://$(subst $(space),%20,$(CURDIR))/tests/benchmarks/peers-constraints.txt
+
+.PHONY: bench
+bench: $(VENV)/.dev  ## measure speed and memory beside a hand-written loop and Beam's RunInference
+	$(BENCH) run $(JOBS) $(BENCH_ARGS)
+
+$(PEERS)/.installed: tests/benchmarks/peers-constraints.txt
+	@python=$$(tools/find-python $(PYTHONS)); \
+	echo "Installing Daft, Ray Data, Spark and PyTorch into $(PEERS); 2 GB, some minutes"; \
+	"$$python" -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@PIP_CONSTRAINT=$(PEER_CONSTRAINTS) PIP_BUILD_CONSTRAINT= $(PEERS)/bin/python -m pip install --quiet \
+	    daft pandas pyarrow pyspark 'ray[data]' scikit-learn skops torch
+	@touch $@
+
+.PHONY: bench-peers
+bench-peers: $(VENV)/.dev $(PEERS)/.installed  ## the same for Daft, Ray Data and Spark, which needs Java 17
+	$(BENCH) run $(JOBS) $(BENCH_ARGS) --peers $(PEERS)/bin/python
+
+.PHONY: bench-check
+bench-check: $(VENV)/.dev  ## compare the last results with what is promised
+	@$(BENCH) check
+
+.PHONY: bench-page
+bench-page: $(VENV)/.dev  ## write the last results into docs/benchmarks.md
+	@$(BENCH) page
+
 .PHONY: clean
 clean:  ## remove what the other commands made
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
