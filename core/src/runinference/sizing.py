@@ -18,10 +18,11 @@ class BestSize:
     to a race costs nothing but a later decision.
 
     Args:
-        largest_bytes: of the rows of one call; larger sizes are not tried.
+        largest_bytes: of the rows of one call; larger sizes are not tried, since what a network
+            computes between its layers is many times as much.
     """
 
-    def __init__(self, largest_bytes: int = 64 << 20) -> None:
+    def __init__(self, largest_bytes: int = 16 << 20) -> None:
         self._largest_bytes = largest_bytes
         self._trial = _SMALLEST
         self._rates: list[float] = []
