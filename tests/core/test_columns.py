@@ -47,13 +47,24 @@ def test_dictionaries_are_looked_up():
     ("column", "message"),
     [
         (pa.array(["a"]), "'c' is of type string, not numeric"),
-        (pa.array([[1], [2, 3]]), "'c' is of type list"),
+        (pa.array([[1], [2, 3]]), "lists of column 'c' have different lengths, such as 1 and 2"),
+        (pa.array([["a"], ["b"]]), "'c' is of type string, not numeric"),
         (pa.array([[1, None]], pa.list_(pa.int64(), 2)), "the lists of column 'c' hold 1 nulls"),
     ],
 )
 def test_what_is_no_array_is_named(column, message):
     with pytest.raises(FeatureError, match=message):
         array_of(column, "c")
+
+
+@pytest.mark.parametrize("kind", [pa.list_, pa.large_list])
+def test_lists_of_one_length_are_vectors(kind):
+    column = pa.array([[[1, 2]], [[3, 4]], [[5, 6]]], kind(kind(pa.int16())))
+    for start in (0, 1):
+        found = array_of(column.slice(start), "c")
+        assert found.tolist() == column.slice(start).to_pylist()
+        assert found.dtype == np.int16
+    assert array_of(column[:0], "c").shape == (0, 0, 0)
 
 
 def test_vectors_stand_alone():

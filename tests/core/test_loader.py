@@ -129,7 +129,8 @@ def test_what_the_program_froze_stays_frozen():
 
 
 def test_the_bound_evicts_the_least_recently_used():
-    log, loader, observers = [], Loader(max_models=2), Observers()
+    log, loader, observers = [], Loader(), Observers()
+    loader.bound(2)
     versions = {name: version(name, log=log) for name in "abc"}
     for held in versions.values():
         loader.hold(held)
@@ -140,7 +141,8 @@ def test_the_bound_evicts_the_least_recently_used():
 
 
 def test_a_leased_model_is_not_evicted():
-    log, loader, observers = [], Loader(max_models=1), Observers()
+    log, loader, observers = [], Loader(), Observers()
+    loader.bound(1)
     first, second = version("a", log=log), version("b", log=log)
     loaded = threading.Event()
 

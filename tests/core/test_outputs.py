@@ -122,6 +122,17 @@ def test_predictions_of_a_list():
         read_predictions([1], 2, source="h")
 
 
+@pytest.mark.parametrize(
+    "make", [pa.array, lambda values: pa.chunked_array([values[:1], values[1:]])]
+)
+def test_arrow_arrays_are_leaves_too(make):
+    outputs = read({"y": make([[1], []])}, 2)
+    assert outputs.rows() == [{"y": [1]}, {"y": []}]
+    assert outputs.columns("prediction").column("prediction_y").to_pylist() == [[1], []]
+    with pytest.raises(PredictionCountError, match="2 predictions for 3 examples"):
+        read(make([[1], []]), 3)
+
+
 def test_columns():
     table = read(
         {"label": np.array(["x", "y"]), "p": np.arange(6.0).reshape(2, 3), "n": {"m": [1, 2]}}, 2

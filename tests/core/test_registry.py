@@ -17,37 +17,6 @@ from runinference.errors import (
     UnknownHandlerError,
 )
 
-HANDLER = """
-class Handler:
-    def __init__(self, model_uri: str, scale: float = 1.0): self.scale = scale
-    def load_model(self): return self.scale
-    def run_inference(self, batch, model, inference_args=None): return [x * model for x in batch]
-
-def function(): pass
-"""
-
-
-@pytest.fixture
-def install(tmp_path, monkeypatch):
-    """Puts a distribution on the path: its metadata and one module."""
-
-    def install(name, entry_points, requires="runinference>=0.1,<0.2", source=HANDLER):
-        site = tmp_path / f"site-{name}"
-        info = site / f"{name}-1.2.dist-info"
-        info.mkdir(parents=True)
-        required = f"Requires-Dist: {requires}\n" if requires else ""
-        (info / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n{required}"
-        )
-        lines = "".join(f"{entry} = {target}\n" for entry, target in entry_points.items())
-        (info / "entry_points.txt").write_text(f"[runinference.handlers]\n{lines}")
-        (site / f"{name}_module.py").write_text(source)
-        monkeypatch.syspath_prepend(str(site))
-        monkeypatch.delitem(sys.modules, f"{name}_module", raising=False)
-        return site
-
-    return install
-
 
 def test_a_handler_is_found_and_made(install, run):
     install("acme", {"acme": "acme_module:Handler"})
@@ -122,7 +91,7 @@ def test_a_plugin_for_another_version_is_not_imported(install, gate):
 
 @pytest.mark.parametrize("target", ["odd_module:function", "odd_module:textwrap"])
 def test_what_is_no_handler_is_named(install, target):
-    install("odd", {"odd": target}, source=f"import textwrap\n{HANDLER}")
+    install("odd", {"odd": target}, source=f"import textwrap\n{install.source}")
     with pytest.raises(NotAHandlerError, match=r"'odd' of odd 1\.2.*not a class with load_model"):
         handler_class("odd")
 
@@ -153,7 +122,7 @@ def test_wrong_options_are_named(install, options, message):
 
 
 def test_an_option_that_runinference_takes_itself(install):
-    source = HANDLER.replace("scale: float = 1.0", "scale=1.0, execution=None")
+    source = install.source.replace("scale: float = 1.0", "scale=1.0, execution=None")
     install("greedy", {"greedy": "greedy_module:Handler"}, source=source)
     with pytest.raises(ConfigurationError, match=r"'execution'.*Handler\(execution=\.\.\.\)"):
         RunInference("greedy", model_uri="m")
@@ -187,3 +156,20 @@ def test_listing_from_the_core_alone():
     )
     for info in available_handlers():
         assert f"{info.name}\t{info.distribution} {info.version}\t{info.target}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("METADATA", ""),
+        ("METADATA", "Metadata-Version: 2.1\nName: hurt\n"),
+        ("entry_points.txt", "[runinference.handlers]\nhurt\n"),
+    ],
+)
+def test_a_damaged_installation_harms_nobody(install, caplog, file, content):
+    (install("hurt", {"hurt": "hurt_module:Handler"}) / file).write_text(content)
+    install("good", {"good": "good_module:Handler"})
+    assert handler_class("good").__module__ == "good_module"
+    assert "hurt" in caplog.text
+    with pytest.raises(UnknownHandlerError):
+        handler_class("hurt")

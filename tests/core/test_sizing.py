@@ -6,14 +6,16 @@ from hypothesis import strategies as st
 
 from runinference.sizing import BestSize
 
+MANY = 1 << 60
+
 
 def settle(seconds_of, bytes_per_row=8.0):
     best = BestSize()
     for _ in range(100):
-        size = best.next(bytes_per_row)
+        size = best.next(bytes_per_row, MANY, MANY)
         best.record(size, seconds_of(size))
     assert best.is_settled
-    return best.next(bytes_per_row)
+    return best.next(bytes_per_row, MANY, MANY)
 
 
 @pytest.mark.parametrize(
@@ -31,9 +33,9 @@ def test_it_settles_on_the_fastest(seconds_of, expected):
 def test_it_grows_as_long_as_nothing_is_lost():
     best = BestSize(largest_bytes=1 << 40)
     for _ in range(20):
-        size = best.next(8.0)
+        size = best.next(8.0, MANY, MANY)
         best.record(size, 1e-3 + size * 1e-7)
-    assert best.next(8.0) == 4096 << 10
+    assert best.next(8.0, MANY, MANY) == 4096 << 10
     assert not best.is_settled
 
 
@@ -41,17 +43,18 @@ def test_one_slow_size_does_not_end_the_search():
     best = BestSize()
     slow = {8192}
     for _ in range(6):
-        size = best.next(8.0)
+        size = best.next(8.0, MANY, MANY)
         best.record(size, size * (1e-5 if size in slow else 1e-6))
-    assert best.next(8.0) == 32768
+    assert best.next(8.0, MANY, MANY) == 32768
     assert not best.is_settled
 
 
 def test_a_slow_first_call_does_not_decide():
     best = BestSize()
-    best.record(4096, 10.0)
-    best.record(4096, 1e-3)
-    assert best.next(8.0) == 8192
+    for seconds in (10.0, 1e-3):
+        assert best.next(8.0, MANY, MANY) == 4096
+        best.record(4096, seconds)
+    assert best.next(8.0, MANY, MANY) == 8192
     assert not best.is_settled
 
 
@@ -59,18 +62,55 @@ def test_calls_of_other_sizes_say_nothing():
     best = BestSize()
     for _ in range(10):
         best.record(500, 1e-9)
-    assert best.next(8.0) == 4096
+    assert best.next(8.0, MANY, MANY) == 4096
 
 
 def test_bytes_bound_the_size():
-    assert BestSize(largest_bytes=1000).next(100.0) == 10
-    assert BestSize(largest_bytes=1000).next(5000.0) == 1
+    assert BestSize(largest_bytes=1000).next(100.0, MANY, MANY) == 10
+    assert BestSize(largest_bytes=1000).next(5000.0, MANY, MANY) == 1
+
+
+@pytest.mark.parametrize(("left", "expected"), [(7, 7), (4096, 4096), (4100, 4096), (9000, 4096)])
+def test_a_size_that_is_tried_is_kept_to(left, expected):
+    assert BestSize().next(8.0, MANY, left) == expected
+
+
+@pytest.mark.parametrize(("left", "expected"), [(79, 79), (80, 80), (90, 90), (91, 80), (200, 80)])
+def test_few_rows_left_over_go_along_with_a_size_that_was_found(left, expected):
+    best = BestSize(largest_bytes=640)
+    for _ in range(2):
+        assert best.next(8.0, MANY, 200) == 80
+        best.record(80, 1e-3)
+    assert best.next(8.0, MANY, left) == expected
+
+
+@pytest.mark.parametrize("largest", ["bytes", "rows"])
+@pytest.mark.parametrize(("slow_from", "expected"), [(50_000, 32_768), (200_000, 100_000)])
+def test_the_largest_size_that_there_can_be_is_tried_too(largest, slow_from, expected):
+    bounded = largest == "bytes"
+    best = BestSize(largest_bytes=800_000 if bounded else 1 << 40)
+    rows = MANY if bounded else 100_000
+    asked = []
+    for _ in range(20):
+        size = best.next(8.0, rows, rows)
+        asked.append(size)
+        best.record(size, 1e-3 + size * (1e-6 if size < slow_from else 3e-6))
+    assert max(asked) == 100_000
+    assert asked[-8:] == [expected] * 8
+
+
+def test_small_tables_say_nothing_of_the_sizes_to_come():
+    best = BestSize()
+    for _ in range(5):
+        assert best.next(8.0, 100, 100) == 100
+        best.record(100, 1e-4)
+    assert best.next(8.0, MANY, MANY) == 4096
 
 
 @given(st.lists(st.floats(1e-9, 10), max_size=60))
 def test_it_always_ends_and_never_asks_for_nothing(timings):
     best = BestSize()
     for seconds in timings:
-        size = best.next(8.0)
+        size = best.next(8.0, MANY, MANY)
         assert size >= 1
         best.record(size, seconds)

@@ -234,7 +234,10 @@ class Doubtful(RowsOnly):
         (lambda: RunTableInference(Sum(), features=["x"], output="x"), "has a column 'x' already"),
         (lambda: RunTableInference(Sum(), keep=["z"]), "keep names 'z', but the table has"),
         (lambda: RunTableInference(Sum(), keep=["x", "n"]), "no numeric column for the model"),
-        (lambda: RunTableInference(Doubtful(), features=["x"]), "failed: ValueError: odd"),
+        (
+            lambda: RunTableInference(Doubtful(), features=["x"]),
+            "row 0 of a table of 2 rows: ValueError: odd",
+        ),
     ],
 )
 def test_mistakes_are_named_when_a_table_comes(run, make, message):

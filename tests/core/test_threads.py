@@ -16,7 +16,7 @@ told = []
 
 class Threaded(ModelHandler):
     def load_model(self):
-        return "model"
+        return f"model made for {self.threads}"
 
     def set_threads(self, model, threads):
         told.append((model, threads))
@@ -25,11 +25,13 @@ class Threaded(ModelHandler):
         return list(batch)
 
 
-def test_threads_are_told_after_the_load(run):
+def test_threads_are_told_before_the_load_and_after_it(run):
     told.clear()
-    run.one(RunInference(Threaded(), execution=Execution(threads=3)), [1])
-    run.one(RunInference(Threaded()), [1])
-    assert told == [("model", 3)]
+    handler = Threaded()
+    run.one(RunInference(handler, execution=Execution(threads=3)), [1])
+    run.one(RunInference(handler), [1])
+    assert told == [("model made for 3", 3)]
+    assert handler.threads is None
 
 
 def pipeline(*options):

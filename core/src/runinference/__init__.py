@@ -12,28 +12,43 @@ from runinference._version import __version__
 
 if TYPE_CHECKING:
     from runinference.config import BatchConfig, Execution
+    from runinference.failures import Failure, RunInferenceDLQ
     from runinference.handler import ModelHandler, VectorModelHandler
-    from runinference.keyed import KeyedModelHandler, MaybeKeyedModelHandler
+    from runinference.keyed import (
+        KeyedModelHandler,
+        KeyModelMapping,
+        KeyModelPathMapping,
+        MaybeKeyedModelHandler,
+    )
     from runinference.registry import (
         HandlerInfo,
         available_handlers,
         create_handler,
         handler_class,
     )
+    from runinference.remote import RemoteModelHandler, RequestPolicy
     from runinference.results import ExampleFailed, PredictionResult
     from runinference.tables import RunTableInference
     from runinference.transform import RunInference
+    from runinference.updates import ModelMetadata
 
 __all__ = [
     "BatchConfig",
     "ExampleFailed",
     "Execution",
+    "Failure",
     "HandlerInfo",
+    "KeyModelMapping",
+    "KeyModelPathMapping",
     "KeyedModelHandler",
     "MaybeKeyedModelHandler",
     "ModelHandler",
+    "ModelMetadata",
     "PredictionResult",
+    "RemoteModelHandler",
+    "RequestPolicy",
     "RunInference",
+    "RunInferenceDLQ",
     "RunTableInference",
     "VectorModelHandler",
     "__version__",
@@ -46,12 +61,19 @@ _HOMES = {
     "BatchConfig": "config",
     "ExampleFailed": "results",
     "Execution": "config",
+    "Failure": "failures",
     "HandlerInfo": "registry",
+    "KeyModelMapping": "keyed",
+    "KeyModelPathMapping": "keyed",
     "KeyedModelHandler": "keyed",
     "MaybeKeyedModelHandler": "keyed",
     "ModelHandler": "handler",
+    "ModelMetadata": "updates",
     "PredictionResult": "results",
+    "RemoteModelHandler": "remote",
+    "RequestPolicy": "remote",
     "RunInference": "transform",
+    "RunInferenceDLQ": "failures",
     "RunTableInference": "tables",
     "VectorModelHandler": "handler",
     "available_handlers": "registry",

@@ -13,10 +13,31 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-__all__ = ["Batch", "Positions", "RowBatch", "TableBatch"]
+from runinference.errors import OutputStructureError
+
+__all__ = ["Batch", "CodedKeys", "Positions", "RowBatch", "TableBatch", "pick"]
 
 Positions = Sequence[int]
 """Where examples stand in a batch; a ``range`` of step 1 where they stand side by side."""
+
+
+class CodedKeys(Sequence[Any]):
+    """Many keys of which few are distinct: each a number into those.
+
+    Args:
+        values: the distinct keys.
+        codes: ``[examples]``, the number of each one's key.
+    """
+
+    def __init__(self, values: Sequence[Any], codes: np.ndarray[Any, Any]) -> None:
+        self.values = values
+        self.codes = codes
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __getitem__(self, position: Any) -> Any:
+        return self.values[self.codes[position]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,9 +62,9 @@ class RowBatch:
         if positions == range(len(self)):
             return self
         return RowBatch(
-            _take(self.examples, positions),
-            None if self.prepared is None else _take(self.prepared, positions),
-            None if self.lengths is None else _take(self.lengths, positions),
+            pick(self.examples, positions),
+            None if self.prepared is None else pick(self.prepared, positions),
+            None if self.lengths is None else pick(self.lengths, positions),
         )
 
     def merge(self, parts: Iterable[tuple[Positions, Sequence[Any]]]) -> list[Any]:
@@ -94,14 +115,21 @@ class TableBatch:
         return dataclasses.replace(
             self,
             table=table,
-            prepared=None if self.prepared is None else _take(self.prepared, positions),
-            lengths=None if self.lengths is None else _take(self.lengths, positions),
+            prepared=None if self.prepared is None else pick(self.prepared, positions),
+            lengths=None if self.lengths is None else pick(self.lengths, positions),
         )
 
     def merge(self, parts: Iterable[tuple[Positions, pa.Table]]) -> pa.Table:
         """Prediction columns of parts, put back at their positions."""
         listed = list(parts)
-        merged = pa.concat_tables([columns for _, columns in listed])
+        try:
+            merged = pa.concat_tables([columns for _, columns in listed])
+        except pa.ArrowInvalid as error:
+            kinds = sorted({str(columns.schema) for _, columns in listed})
+            raise OutputStructureError(
+                "the predictions of one table have different columns, from different models or "
+                f"calls: {' and '.join(kinds)}"
+            ) from error
         if _stand_in_order([positions for positions, _ in listed]):
             return merged
         order = np.concatenate([np.asarray(positions) for positions, _ in listed])
@@ -123,7 +151,8 @@ def _stand_in_order(parts: Iterable[Positions]) -> bool:
     return True
 
 
-def _take(values: Sequence[Any], positions: Positions) -> Sequence[Any]:
+def pick(values: Sequence[Any], positions: Positions) -> Sequence[Any]:
+    """The values at these positions; those of a range stay what they are, an array or a range."""
     if isinstance(positions, range) and positions.step == 1:
         return values[positions.start : positions.stop]
     return [values[position] for position in positions]

@@ -12,7 +12,7 @@ from runinference.description import handler_name
 from runinference.errors import ConfigurationError
 from runinference.handler import Handler
 
-__all__ = ["as_beam_kwargs", "check_batching", "check_tokens"]
+__all__ = ["as_beam_kwargs", "check_batching", "check_in_flight", "check_tokens"]
 
 # BatchElements' own default, which a larger min_size has to lift.
 _DEFAULT_MAX_SIZE = 10_000
@@ -21,7 +21,6 @@ _DEFAULT_MAX_SIZE = 10_000
 def check_batching(
     config: BatchConfig,
     given: BatchConfig,
-    handler: Handler,
     skips_batching: bool,
     windowing: Any,
 ) -> None:
@@ -30,7 +29,6 @@ def check_batching(
     Args:
         config: what will be in force: ``given`` over the handler's own.
         given: what was told to the transform.
-        handler: the handler.
         skips_batching: whether elements are batches already.
         windowing: of the input.
 
@@ -42,7 +40,6 @@ def check_batching(
             f"batching=BatchConfig({given.given()[0]}=...) has no effect after with_no_batching(): "
             "each element is a batch as it is; drop one of the two"
         )
-    check_tokens(config, handler)
     if config.max_wait_s is not None and not isinstance(windowing.windowfn, window.GlobalWindows):
         raise ConfigurationError(
             f"BatchConfig(max_wait_s={config.max_wait_s}) holds examples across bundles, and in "
@@ -70,7 +67,46 @@ def check_tokens(config: BatchConfig, handler: Handler) -> None:
         )
 
 
-def as_beam_kwargs(config: BatchConfig, *, timed: bool, keyed: str | None) -> dict[str, Any]:
+def check_in_flight(
+    config: BatchConfig, given: BatchConfig, in_flight: int, skips_batching: bool = False
+) -> None:
+    """Refuse several calls at a time where nobody says how large each is.
+
+    What is timed then is not one call: a size that adapts to it would grow without end.
+
+    Args:
+        config: what will be in force: ``given`` over the handler's own.
+        given: what was told to the transform.
+        in_flight: how many calls are made at a time.
+        skips_batching: whether elements are batches already.
+
+    Raises:
+        ConfigurationError: with what to do.
+    """
+    told = f"Execution(in_flight={in_flight})"
+    if in_flight == 1:
+        return
+    if skips_batching:
+        raise ConfigurationError(
+            f"{told} has no effect after with_no_batching(): each element is one call; drop one of "
+            "the two"
+        )
+    if config.max_size is None:
+        raise ConfigurationError(
+            f"{told} needs to know how large a call is: add "
+            "batching=BatchConfig(max_size=...), or batch_elements_kwargs() to the handler"
+        )
+    for field in given.given():
+        if field.startswith(("min_size", "target_")):
+            raise ConfigurationError(
+                f"BatchConfig({field}=...) has no effect beside {told}, where calls are of "
+                "max_size: drop one of the two"
+            )
+
+
+def as_beam_kwargs(
+    config: BatchConfig, *, timed: bool, keyed: str | None, in_flight: int = 1
+) -> dict[str, Any]:
     """Arguments of ``beam.BatchElements``; what it would ignore is left to the worker's cut."""
     kwargs: dict[str, Any] = {
         "min_batch_size": config.min_size,
@@ -80,6 +116,14 @@ def as_beam_kwargs(config: BatchConfig, *, timed: bool, keyed: str | None) -> di
         "target_batch_duration_secs": config.target_duration_s,
         "target_batch_duration_secs_including_fixed_cost": config.target_duration_with_overhead_s,
     }
+    if in_flight > 1:
+        assert config.max_size is not None  # check_in_flight has made sure
+        together = config.max_size * in_flight
+        kwargs = {
+            "min_batch_size": together,
+            "max_batch_size": together,
+            "max_batch_duration_secs": config.max_wait_s,
+        }
     if config.min_size and config.max_size is None:
         kwargs["max_batch_size"] = max(_DEFAULT_MAX_SIZE, config.min_size)
     if config.max_wait_s is not None and config.length_boundaries is not None:

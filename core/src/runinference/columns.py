@@ -43,13 +43,27 @@ def select_features(
         if present.count(name) > 1:
             raise FeatureError(f"the table has {present.count(name)} columns called {name!r}")
     selected = table.select(list(names))
-    for name, column in zip(names, selected.columns, strict=True):
-        if column.null_count and not takes_nulls:
-            raise FeatureError(
-                f"column {name!r} has {column.null_count} nulls in {len(column)} rows: fill or "
-                "drop them, or leave the column out of the features"
-            )
+    if not takes_nulls:
+        _refuse_nulls(selected)
     return selected
+
+
+def _refuse_nulls(table: pa.Table) -> None:
+    with_nulls = {
+        name: column
+        for name, column in zip(table.column_names, table.columns, strict=True)
+        if column.null_count
+    }
+    if not with_nulls:
+        return
+    counts = [f"{name!r} has {column.null_count}" for name, column in with_nulls.items()]
+    error = FeatureError(
+        f"column {' nulls, '.join(counts)} nulls in {len(table)} rows: fill or drop them, or leave "
+        "the column out of the features"
+    )
+    masks = [column.is_null().to_numpy() for column in with_nulls.values()]
+    error.positions = np.flatnonzero(np.logical_or.reduce(masks)).tolist()
+    raise error
 
 
 def array_of(column: pa.ChunkedArray | pa.Array, name: str) -> np.ndarray[Any, Any]:
@@ -68,12 +82,13 @@ def array_of(column: pa.ChunkedArray | pa.Array, name: str) -> np.ndarray[Any, A
     if isinstance(column.type, pa.FixedShapeTensorType):
         tensors: np.ndarray[Any, Any] = column.to_numpy_ndarray()
         return tensors
-    if pa.types.is_fixed_size_list(column.type):
+    width = _width(column, name)
+    if width is not None:
         inner = column.flatten()
         if inner.null_count:
             raise FeatureError(f"the lists of column {name!r} hold {inner.null_count} nulls")
         values = array_of(inner, name)
-        return values.reshape(len(column), column.type.list_size, *values.shape[1:])
+        return values.reshape(len(column), width, *values.shape[1:])
     if not is_numeric(column.type):
         raise FeatureError(
             f"column {name!r} is of type {column.type}, not numeric: leave it out of the "
@@ -81,6 +96,25 @@ def array_of(column: pa.ChunkedArray | pa.Array, name: str) -> np.ndarray[Any, A
         )
     numbers: np.ndarray[Any, Any] = column.to_numpy(zero_copy_only=False)
     return numbers
+
+
+def _width(column: pa.Array, name: str) -> int | None:
+    """How long each list of a column is; None where it has none.
+
+    Raises:
+        FeatureError: lists of different lengths.
+    """
+    if pa.types.is_fixed_size_list(column.type):
+        return int(column.type.list_size)
+    if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
+        return None
+    lengths = np.unique(np.diff(column.offsets.to_numpy()))
+    if len(lengths) > 1:
+        raise FeatureError(
+            f"the lists of column {name!r} have different lengths, such as {lengths[0]} and "
+            f"{lengths[-1]}: a model needs them of one length"
+        )
+    return int(lengths[0]) if len(lengths) else 0
 
 
 def matrix(table: pa.Table, dtype: Any = None) -> np.ndarray[Any, Any]:

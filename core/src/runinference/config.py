@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
+from runinference import policy
 from runinference.errors import ConfigurationError
 
 __all__ = ["ROW_ONLY", "BatchConfig", "Execution", "beam_replacement"]
@@ -169,6 +170,8 @@ def beam_replacement(name: str) -> str | None:
         return f"RunInference(..., batching=BatchConfig({_BEAM_NAMES[name]}=...))"
     if name == "env_vars":
         return "RunInference(..., execution=Execution(env_vars=...))"
+    if name in ("large_model", "model_copies"):
+        return "RunInference(..., execution=Execution(copies=...))"
     return None
 
 
@@ -177,26 +180,67 @@ class Execution:
     """Where and how a model runs.
 
     Args:
-        env_vars: environment variables set in the worker's process before the model loads.
+        process: run the model in a process of its own, so that a crash of it costs the call alone.
+        timeout: seconds for a load, and for a call of the model; what takes longer is ended, in
+            whatever code it hangs. The model then runs in a process of its own.
+        copies: so many processes of the model for all workers of a machine together, which share
+            its memory where they can, instead of one model in each worker; the model then runs in
+            processes of its own.
+        env_vars: environment variables set in the model's process before the model loads.
         warmup_examples: examples predicted once after a load, before any other call, so that the
-            first batch does not pay for lazy initialisation.
+            first batch does not pay for lazy initialisation; one that fails is a failed load.
         threads: how many the model's library may use in one call, in this whole process; by default
             it decides itself where one worker has the machine, and gets a share of the processors
             where several have.
+        in_flight: how many calls a worker makes at the same time, for a model that answers requests;
+            ``BatchConfig(max_size=...)``, or the handler, has to say how large each is.
+        on_nonfinite: what becomes of a prediction with NaN or an infinite number in it: ``"pass"``
+            lets it through, ``"fail"`` makes it a failure; it is counted in either case.
         validate_fn: called with the loaded model after the warm-up; raising refuses the model.
     """
 
+    process: bool = False
+    timeout: float | None = None
+    copies: int | None = None
     env_vars: Mapping[str, str] | None = None
     warmup_examples: Sequence[Any] | None = None
     validate_fn: Callable[[Any], None] | None = None
     threads: int | None = None
+    in_flight: int = 1
+    on_nonfinite: Literal["pass", "fail"] = "pass"
 
     def __post_init__(self) -> None:
-        threads = self.threads
-        if threads is not None and (not isinstance(threads, int) or threads < 1):
-            raise ConfigurationError(f"Execution(threads={threads!r}): at least 1 is needed")
+        if self.on_nonfinite not in ("pass", "fail"):
+            raise ConfigurationError(
+                f'Execution(on_nonfinite={self.on_nonfinite!r}): "pass" or "fail" is needed'
+            )
+        timeout = self.timeout
+        if timeout is not None and (isinstance(timeout, bool) or not timeout > 0):
+            raise ConfigurationError(f"Execution(timeout={timeout!r}): seconds above 0 are needed")
+        for name in ("threads", "copies"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise ConfigurationError(f"Execution({name}={value!r}): at least 1 is needed")
+        in_flight = self.in_flight
+        if isinstance(in_flight, bool) or not isinstance(in_flight, int) or in_flight < 1:
+            raise ConfigurationError(f"Execution(in_flight={in_flight!r}): at least 1 is needed")
         for name, value in (self.env_vars or {}).items():
             if not isinstance(name, str) or not isinstance(value, str):
                 raise ConfigurationError(
                     f"Execution(env_vars={{{name!r}: {value!r}}}): both have to be strings"
                 )
+            if name in policy.VARIABLES:
+                raise ConfigurationError(
+                    f"Execution(env_vars={{{name!r}: ...}}): what it forbids is for those who run "
+                    "the workers to say; set it in their environment"
+                )
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether the model runs in a process of its own."""
+        return self.process or self.timeout is not None or self.copies is not None
+
+    @property
+    def place(self) -> tuple[object, ...]:
+        """What decides in which process a model is: steps that agree on it share one."""
+        return (self.is_apart, self.timeout, self.copies)

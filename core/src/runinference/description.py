@@ -10,7 +10,14 @@ from runinference.config import BatchConfig
 from runinference.errors import ConfigurationError
 from runinference.handler import Handler
 
-__all__ = ["HandlerDescription", "check_handler", "describe", "handler_name", "is_handler"]
+__all__ = [
+    "HandlerDescription",
+    "check_handler",
+    "describe",
+    "describe_together",
+    "handler_name",
+    "is_handler",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +51,33 @@ def describe(handler: Handler) -> HandlerDescription:
         preprocess_fns=tuple(ask("get_preprocess_fns", ())),
         postprocess_fns=tuple(ask("get_postprocess_fns", ())),
         skips_batching=bool(ask("should_skip_batching", False)),
+    )
+
+
+def describe_together(handlers: Sequence[Handler]) -> HandlerDescription:
+    """What holds for a step with a model per key, whose bounds of a call are each model's own.
+
+    Raises:
+        ConfigurationError: one whose elements are batches already.
+    """
+    each = [describe(handler) for handler in handlers]
+    for description in each:
+        if description.skips_batching:
+            raise ConfigurationError(
+                f"{description.name} says with_no_batching(), but a batch of examples with a model "
+                "per key is made by the step: leave it out"
+            )
+    hints: dict[str, Any] = {}
+    for description in each:
+        hints |= description.resource_hints
+    return HandlerDescription(
+        name="a model per key",
+        batching=BatchConfig(),
+        metrics_namespace=each[0].metrics_namespace if each else "RunInference",
+        resource_hints=hints,
+        preprocess_fns=(),
+        postprocess_fns=(),
+        skips_batching=False,
     )
 
 

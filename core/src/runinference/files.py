@@ -10,11 +10,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
+import re
 from pathlib import Path
 
-from runinference.errors import ModelLoadError
+from runinference.errors import ConfigurationError, ModelLoadError
+from runinference.memory import available_bytes
 
-__all__ = ["ModelFile", "load_error", "read_model", "sniff"]
+__all__ = ["ModelFile", "check_unpacked", "load_error", "parse_sha256", "read_model", "sniff"]
 
 _DIGEST_CHARACTERS = 12
 
@@ -43,12 +45,34 @@ class ModelFile:
         return io.BytesIO(self.data)
 
 
-def read_model(path: str) -> ModelFile:
-    """Read a model file, local or remote.
+def parse_sha256(value: str | None) -> str | None:
+    """A digest that a user wrote down, in small letters; None stays None.
 
     Raises:
-        ModelLoadError: absent, a folder, unreadable or empty.
+        ConfigurationError: not 64 hexadecimal digits.
     """
+    if value is None:
+        return None
+    if not isinstance(value, str) or not re.fullmatch("[0-9a-fA-F]{64}", value):
+        raise ConfigurationError(
+            f"model_sha256={value!r}: the 64 hexadecimal digits are needed that "
+            "`sha256sum FILE` prints"
+        )
+    return value.lower()
+
+
+def read_model(path: str, sha256: str | None = None) -> ModelFile:
+    """Read a model file, local or remote.
+
+    Args:
+        path: of the file.
+        sha256: the digest that the file has to have; any where None.
+
+    Raises:
+        ModelLoadError: absent, a folder, unreadable, empty, or of another digest.
+        ConfigurationError: the digest is none.
+    """
+    pinned = parse_sha256(sha256)
     path = str(path)
     try:
         local = path.removeprefix("file://")
@@ -64,21 +88,51 @@ def read_model(path: str) -> ModelFile:
         raise ModelLoadError(f"model file {path!r} cannot be read: {error}") from error
     if not data:
         raise ModelLoadError(f"model file {path!r} is empty: save or copy the model again")
-    return ModelFile(path, data, hashlib.sha256(data).hexdigest())
+    file = ModelFile(path, data, hashlib.sha256(data).hexdigest())
+    if pinned is not None and file.sha256 != pinned:
+        raise load_error(
+            file,
+            f"the content with sha256 {pinned}",
+            "The file was changed or damaged: restore it, or if it was replaced on purpose give "
+            "the digest of the new one.",
+            found=f"{sniff(data)} with sha256 {file.sha256}",
+        )
+    return file
 
 
-def load_error(file: ModelFile, expected: str, remedy: str) -> ModelLoadError:
+def load_error(
+    file: ModelFile, expected: str, remedy: str, *, found: str | None = None
+) -> ModelLoadError:
     """The error for a file that was read but is not what it should be.
 
     Args:
         file: the file.
         expected: what was expected, such as ``a skops file``.
         remedy: what to do.
+        found: what was found, where the caller knows more than the content looks like.
     """
+    found = sniff(file.data) if found is None else found
     return ModelLoadError(
         f"model file {file.path!r} (sha256 {file.sha256[:_DIGEST_CHARACTERS]}, {len(file.data)} "
-        f"bytes) cannot be loaded: expected {expected}, found {sniff(file.data)}. {remedy}"
+        f"bytes) cannot be loaded: expected {expected}, found {found}. {remedy}"
     )
+
+
+def check_unpacked(size: int) -> None:
+    """Refuse compressed content that memory has no room for, before the machine begins to swap.
+
+    Args:
+        size: bytes, as far as they are known: what a header says, or what was unpacked so far.
+
+    Raises:
+        MemoryError: it is more than what is free.
+    """
+    available = available_bytes()
+    if available is not None and size > available:
+        raise MemoryError(
+            f"unpacked it is {size / 1e9:,.1f} GB or more, and {available / 1e9:,.1f} GB of memory "
+            "are free"
+        )
 
 
 def sniff(data: bytes) -> str:
@@ -113,6 +167,7 @@ _MAGIC = (
     (b"\x1f\x8b", "gzip-compressed data"),
     (b"BZh", "bzip2-compressed data"),
     (b"\xfd7zXZ", "xz-compressed data"),
+    (b"\x78\x5e", "zlib-compressed data"),
     (b"\x78\x9c", "zlib-compressed data"),
     (b"\x78\x01", "zlib-compressed data"),
     (b"\x78\xda", "zlib-compressed data"),

@@ -19,7 +19,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 from runinference.columns import examples_of
 from runinference.config import beam_replacement
 from runinference.outputs import BatchAxis, Outputs, read_outputs
-from runinference.results import ExampleT, PredictionT
+from runinference.results import ExampleFailed, ExampleT, PredictionT
 from runinference.sizes import num_bytes
 
 __all__ = ["Handler", "ModelHandler", "VectorModelHandler"]
@@ -98,8 +98,17 @@ class ModelHandler(ProcessingFunctions, Generic[ExampleT, PredictionT, ModelT]):
     """Names the loaded model in results and metrics; set it in ``load_model`` where more is known
     than a path (``runinference.files.read_model`` gives a path with a digest)."""
 
+    sha256: str | None = None
+    """The digest of the model's file, for observers; set it in ``load_model`` beside the id."""
+
     model_path: str | None = None
     """Where the model is loaded from; a subclass may make it a property."""
+
+    imports: Sequence[str] = ()
+    """What ``load_model`` imports: done once for all processes of a model that runs apart."""
+
+    threads: int | None = None
+    """How many threads one call may use, where told; set before ``load_model``."""
 
     def load_model(self) -> ModelT:
         """The model, of any type; called once per process, on a copy of the handler.
@@ -211,7 +220,11 @@ class VectorModelHandler(ModelHandler[ExampleT, Any, ModelT]):
         return None
 
     def prepare(self, examples: Sequence[ExampleT], model: ModelT) -> Sequence[Any]:
-        """Decode or tokenise: one prepared example each, in order. The default changes nothing."""
+        """Decode or tokenise: one prepared example each, in order. The default changes nothing.
+
+        ``ExampleFailed(error)`` in the place of one that cannot be prepared keeps it from the model
+        and leaves the others alone.
+        """
         return examples
 
     def collate(self, examples: Sequence[Any], model: ModelT) -> Any:
@@ -250,6 +263,11 @@ class VectorModelHandler(ModelHandler[ExampleT, Any, ModelT]):
         self, examples: Sequence[Any], model: ModelT, inference_args: dict[str, Any] | None
     ) -> list[Any]:
         """The steps after ``prepare``: one prediction per prepared example, in order."""
+        if type(self).prepare is not VectorModelHandler.prepare:
+            fit = [example for example in examples if not isinstance(example, ExampleFailed)]
+            if len(fit) < len(examples):
+                made = iter(self.run_prepared(fit, model, inference_args) if fit else ())
+                return [e if isinstance(e, ExampleFailed) else next(made) for e in examples]
         outputs = self.predict(self.collate(examples, model), model, inference_args)
         return self.split(outputs, examples)
 

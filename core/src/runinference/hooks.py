@@ -14,16 +14,21 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import importlib_metadata
 import pluggy
+
+from runinference.entry_points import registrations
+from runinference.policy import plugin_refusal
 
 __all__ = [
     "BatchFailed",
     "BatchHalved",
     "BatchPredicted",
+    "ExamplesFailed",
     "ModelClosed",
     "ModelLoaded",
+    "ModelRefused",
     "Observers",
+    "RemoteCalled",
     "observer",
     "observing",
 ]
@@ -37,12 +42,21 @@ observer = pluggy.HookimplMarker(_PROJECT)
 
 @dataclasses.dataclass(frozen=True)
 class ModelLoaded:
-    """A model is ready. ``seconds``: the load alone; ``byte_size``: what the process grew by."""
+    """A model is ready.
+
+    Attributes:
+        handler: its name.
+        model_id: names the model.
+        seconds: the load alone.
+        byte_size: what the process grew by.
+        sha256: of the model's file, 64 hexadecimal digits; None where the handler tells none.
+    """
 
     handler: str
     model_id: str | None
     seconds: float
     byte_size: int
+    sha256: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +65,14 @@ class ModelClosed:
 
     handler: str
     model_id: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelRefused:
+    """A model that was to take the place of another cannot be loaded or is not valid."""
+
+    path: str
+    error: Exception
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +87,7 @@ class BatchPredicted:
         seconds: from its examples to its checked predictions.
         tokens: the sum of the examples' lengths; None where the handler does not tell them.
         padded_tokens: the longest one's length times ``size``.
+        nonfinite: predictions that are not finite, failed ones included.
     """
 
     handler: str
@@ -74,6 +97,7 @@ class BatchPredicted:
     seconds: float
     tokens: int | None = None
     padded_tokens: int | None = None
+    nonfinite: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +119,48 @@ class BatchHalved:
     size: int
 
 
+@dataclasses.dataclass(frozen=True)
+class ExamplesFailed:
+    """Examples leave without a result, all for one reason.
+
+    Attributes:
+        handler: its name.
+        model_id: names the model that was asked.
+        size: examples.
+        stage: ``"load"`` or ``"inference"``.
+        error_type: of the exception, with its module.
+        message: of the exception.
+    """
+
+    handler: str
+    model_id: str | None
+    size: int
+    stage: str
+    error_type: str
+    message: str
+
+
+@dataclasses.dataclass(frozen=True)
+class RemoteCalled:
+    """A call of a remote model is over, whether it succeeded or not.
+
+    Attributes:
+        handler: its name.
+        model_id: names the model.
+        latencies: the seconds of each request that it took, the retries last.
+        throttled_s: how long it was held back by rate limits, throttling or the server's wish.
+        is_rejected: no further request was made, since the server had failed for a while.
+        in_flight: how many calls of the worker were under way when it began, with this one.
+    """
+
+    handler: str
+    model_id: str | None
+    latencies: tuple[float, ...]
+    throttled_s: float
+    is_rejected: bool
+    in_flight: int = 1
+
+
 class ObserverSpec:
     """The calls that an observer may implement; they run in the worker's threads."""
 
@@ -105,6 +171,10 @@ class ObserverSpec:
     @_specification
     def model_closed(self, event: ModelClosed) -> None:
         """After a model's last use."""
+
+    @_specification
+    def model_refused(self, event: ModelRefused) -> None:
+        """After an update that failed; the model before it goes on predicting."""
 
     @_specification
     def batch_predicted(self, event: BatchPredicted) -> None:
@@ -118,17 +188,20 @@ class ObserverSpec:
     def batch_halved(self, event: BatchHalved) -> None:
         """After each call of a model that ran out of memory and is tried in halves."""
 
+    @_specification
+    def examples_failed(self, event: ExamplesFailed) -> None:
+        """After it is known that examples get no result, where dead letters are asked for."""
+
+    @_specification
+    def remote_called(self, event: RemoteCalled) -> None:
+        """After each call of a remote model, before what it is told as for any model."""
+
 
 class Observers:
     """The observers of one worker. One that raises is reported once and never stops a batch."""
 
     def __init__(self, own: Iterable[object] = ()) -> None:
-        manager = pluggy.PluginManager(_PROJECT)
-        manager.add_hookspecs(ObserverSpec)
-        for registered in (*own, *_installed(), *_registered):
-            manager.register(registered)
-        manager.check_pending()  # a misspelled method is an error, not silence
-        self._hook = manager.hook
+        self._hook = _manager(*own, *_installed(), *_registered).hook
         self._reported: set[str] = set()
 
     def model_loaded(self, event: ModelLoaded) -> None:
@@ -138,6 +211,10 @@ class Observers:
     def model_closed(self, event: ModelClosed) -> None:
         """Pass on to every observer."""
         self._call(self._hook.model_closed, event)
+
+    def model_refused(self, event: ModelRefused) -> None:
+        """Pass on to every observer."""
+        self._call(self._hook.model_refused, event)
 
     def batch_predicted(self, event: BatchPredicted) -> None:
         """Pass on to every observer."""
@@ -151,6 +228,14 @@ class Observers:
         """Pass on to every observer."""
         self._call(self._hook.batch_halved, event)
 
+    def examples_failed(self, event: ExamplesFailed) -> None:
+        """Pass on to every observer."""
+        self._call(self._hook.examples_failed, event)
+
+    def remote_called(self, event: RemoteCalled) -> None:
+        """Pass on to every observer."""
+        self._call(self._hook.remote_called, event)
+
     def _call(self, hook: Any, event: object) -> None:
         try:
             hook(event=event)
@@ -158,6 +243,15 @@ class Observers:
             if hook.name not in self._reported:
                 self._reported.add(hook.name)
                 _log.exception("an observer failed in %s; reported once", hook.name)
+
+
+def _manager(*observers: object) -> pluggy.PluginManager:
+    manager = pluggy.PluginManager(_PROJECT)
+    manager.add_hookspecs(ObserverSpec)
+    for one in observers:
+        manager.register(one)
+    manager.check_pending()  # a misspelled method is an error, not silence
+    return manager
 
 
 _registered: list[object] = []
@@ -180,10 +274,17 @@ def observing(*observers: object) -> Iterator[None]:
 @functools.cache
 def _installed() -> tuple[object, ...]:
     found = []
-    for entry in importlib_metadata.entry_points(group=GROUP):
+    for one in registrations(GROUP):
+        named = f"observer {one.entry.name!r} of {one.distribution} {one.version}"
+        refusal = plugin_refusal(one.distribution)
+        if refusal is not None:
+            _log.warning("%s is not used: %s", named, refusal)
+            continue
         try:
-            found.append(entry.load()())
-        except Exception:  # noqa: BLE001 - a broken plugin harms nobody else
-            distribution = entry.dist.name if entry.dist else "an unknown distribution"
-            _log.exception("observer %r of %s cannot be used", entry.name, distribution)
+            made = one.entry.load()()
+            _manager(made)  # for its check
+        except (Exception, SystemExit):  # noqa: BLE001 - a broken plugin harms nobody else
+            _log.exception("%s cannot be used", named)
+        else:
+            found.append(made)
     return tuple(found)

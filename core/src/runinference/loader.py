@@ -6,6 +6,8 @@ import dataclasses
 import hashlib
 import threading
 import time
+import uuid
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,10 +16,38 @@ from runinference.description import handler_name
 from runinference.errors import ConfigurationError
 from runinference.handler import RUN_FIELDS, Handler
 from runinference.hooks import ModelClosed, ModelLoaded, Observers
-from runinference.memory import LongLived, resident_bytes
+from runinference.memory import LongLived
 from runinference.model import LoadedModel, LocalModel, ModelVersion
+from runinference.process import ProcessModel
+from runinference.threads import processors
 
-__all__ = ["Loader", "fingerprint", "process_loader"]
+__all__ = ["Loader", "fingerprint", "keyed_loader", "load_model", "process_loader", "run_of"]
+
+
+def load_model(version: ModelVersion) -> LoadedModel:
+    """The model, in this process or in one of its own, as its execution says.
+
+    Raises:
+        Exception: whatever the handler's ``load_model``, the warm-up or the validation raises.
+        ModelLoadError: a process of its own that ended, or took too long.
+    """
+    copies = version.execution.copies or _copies_of(version.handler)
+    threads = version.execution.threads
+    if threads is None and copies is not None and copies > 1:
+        threads = max(processors() // copies, 1)
+    execution = dataclasses.replace(version.execution, copies=copies, threads=threads)
+    if not execution.is_apart:
+        return LocalModel(version)
+    return ProcessModel(dataclasses.replace(version, execution=execution))
+
+
+def _copies_of(handler: Handler) -> int | None:
+    """How many copies a handler wants its workers to share; None for a model in each of them."""
+    shares = getattr(handler, "share_model_across_processes", None)
+    if shares is None or not shares():
+        return None
+    copies = getattr(handler, "model_copies", None)
+    return 1 if copies is None else int(copies())
 
 
 @dataclasses.dataclass
@@ -39,18 +69,16 @@ class Loader:
     recently used first; where all are leased, the new one waits.
 
     Args:
-        max_models: how many models may be loaded at a time; no bound where None.
         load: how a version becomes a model.
         clock: seconds, for the duration of a load.
     """
 
     def __init__(
         self,
-        max_models: int | None = None,
-        load: Callable[[ModelVersion], LoadedModel] = LocalModel,
+        load: Callable[[ModelVersion], LoadedModel] = load_model,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._max_models = max_models
+        self._bounds: list[int] = []
         self._load = load
         self._clock = clock
         self._entries: OrderedDict[ModelVersion, _Entry] = OrderedDict()
@@ -78,6 +106,19 @@ class Loader:
         finally:
             self._leave(version, entry, observers)
 
+    def bound(self, models: int | None) -> None:
+        """Load at most so many models at a time, until :meth:`unbound`; the smallest holds."""
+        if models is not None:
+            with self._changed:
+                self._bounds.append(models)
+
+    def unbound(self, models: int | None) -> None:
+        """Undo one :meth:`bound`."""
+        if models is not None:
+            with self._changed:
+                self._bounds.remove(models)
+                self._changed.notify_all()
+
     def hold(self, version: ModelVersion) -> None:
         """Keep the model between leases, until :meth:`release`."""
         with self._changed:
@@ -91,6 +132,14 @@ class Loader:
                 del self._holders[version]
             unused = self._take_unused()
         self._close(unused, observers)
+
+    def wait_for_unused(self) -> None:
+        """Wait until each model that nobody holds any more has been predicted with for the last
+        time, and is closed; not to be called within a lease."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: all(version in self._holders for version in self._entries)
+            )
 
     def _enter(self, version: ModelVersion, observers: Observers) -> tuple[_Entry, bool]:
         while True:
@@ -112,7 +161,6 @@ class Loader:
 
     def _fill(self, version: ModelVersion, entry: _Entry, observers: Observers) -> None:
         try:
-            memory = resident_bytes()
             start = self._clock()
             model = self._load(version)
             seconds = self._clock() - start
@@ -125,8 +173,9 @@ class Loader:
             raise
         finally:
             entry.ready.set()
-        grown = max(resident_bytes() - memory, 0)
-        observers.model_loaded(ModelLoaded(model.name, model.model_id, seconds, grown))
+        observers.model_loaded(
+            ModelLoaded(model.name, model.model_id, seconds, model.byte_size, model.sha256)
+        )
 
     def _leave(self, version: ModelVersion, entry: _Entry, observers: Observers) -> None:
         with self._changed:
@@ -137,7 +186,7 @@ class Loader:
 
     def _make_room(self) -> list[LoadedModel] | None:
         """The models to close before one more is loaded; None where all are in use."""
-        if self._max_models is None or len(self._entries) < self._max_models:
+        if not self._bounds or len(self._entries) < min(self._bounds):
             return []
         for version, entry in self._entries.items():
             if not entry.leases and entry.model is not None:
@@ -163,7 +212,10 @@ class Loader:
 
 
 process_loader = Loader()
-"""The loader that every step of this process shares."""
+"""Loads the models of steps with one model; every step of this process shares it."""
+
+keyed_loader = Loader()
+"""Loads the models of steps with a model per key, which are bounded together."""
 
 
 def fingerprint(handler: Handler) -> str:
@@ -194,3 +246,11 @@ def fingerprint(handler: Handler) -> str:
             ) from error
         digest.update(f"{name}={len(value)}:".encode() + value)
     return digest.hexdigest()
+
+
+_runs: weakref.WeakKeyDictionary[object, str] = weakref.WeakKeyDictionary()
+
+
+def run_of(pipeline: object) -> str:
+    """A name for what is run together, the same for each step of a pipeline."""
+    return _runs.setdefault(pipeline, uuid.uuid4().hex)

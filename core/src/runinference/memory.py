@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from pathlib import Path
 
-__all__ = ["LongLived", "resident_bytes"]
+__all__ = ["LongLived", "available_bytes", "resident_bytes"]
 
 # Some versions of Python start with frozen objects of their own.
 _FROZEN_AT_START = gc.get_freeze_count()
@@ -52,3 +53,31 @@ def resident_bytes() -> int:
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def available_bytes() -> int | None:
+    """What this process may still take: of the machine, or of its container if that has less.
+
+    None where the system does not tell.
+    """
+    found = [_free_of_machine(), _free_of_container()]
+    return min((free for free in found if free is not None), default=None)
+
+
+def _free_of_machine() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    values = dict(line.split(":", 1) for line in lines)
+    return int(values["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in values else None
+
+
+def _free_of_container() -> int | None:
+    for limit in ("memory.max", "memory/memory.limit_in_bytes"):  # control groups, versions 2 and 1
+        try:
+            text = Path("/sys/fs/cgroup", limit).read_text().strip()
+        except OSError:
+            continue
+        return int(text) - resident_bytes() if text.isdigit() else None
+    return None

@@ -11,21 +11,22 @@ from typing import Any, Protocol, TypeAlias, cast
 import pyarrow as pa
 
 from runinference.batch import Batch, RowBatch, TableBatch
+from runinference.beams import byte_counter, own_results
 from runinference.columns import examples_of, numeric_columns, select_features
 from runinference.config import BatchConfig, Execution
 from runinference.description import handler_name
-from runinference.errors import ExampleFailedError, FeatureError, PredictionCountError
+from runinference.errors import FeatureError, ModelLoadError, PredictionCountError
 from runinference.handler import Handler, VectorModelHandler
 from runinference.hints import listed
+from runinference.memory import resident_bytes
 from runinference.outputs import read_predictions
-from runinference.rendering import columns_of_rows
 from runinference.results import ExampleFailed
-from runinference.sizes import num_bytes
 
 __all__ = ["LoadedModel", "LocalModel", "ModelVersion", "Predictions"]
 
 Predictions: TypeAlias = "list[Any] | pa.Table"
-"""One prediction per example of a RowBatch, or the prediction columns of a TableBatch."""
+"""One prediction per example, or the prediction columns of a TableBatch; a list has
+``ExampleFailed`` where the handler put it."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -36,15 +37,21 @@ class ModelVersion:
         handler: loads and asks the model.
         fingerprint: of the handler's class and state, see :func:`runinference.loader.fingerprint`.
         path: where to load from instead of the handler's own path.
+        stamp: tells one content of the file at ``path`` from the next.
         execution: where and how the model runs.
         batching: what bounds a call of this model.
+        metrics_prefix: of the names of its own metrics, where a step has a model per key.
+        run: names the run of a pipeline: only its own workers share copies of a model.
     """
 
     handler: Handler
     fingerprint: str
     path: str | None = None
+    stamp: str | None = None
     execution: Execution = Execution()
     batching: BatchConfig = BatchConfig()
+    metrics_prefix: str | None = None
+    run: str = ""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ModelVersion) and self._key() == other._key()
@@ -52,8 +59,8 @@ class ModelVersion:
     def __hash__(self) -> int:
         return hash(self._key())
 
-    def _key(self) -> tuple[str, str | None]:
-        return (self.fingerprint, self.path)
+    def _key(self) -> tuple[object, ...]:
+        return (self.fingerprint, self.path, self.stamp, *self.execution.place)
 
 
 class LoadedModel(Protocol):
@@ -67,8 +74,19 @@ class LoadedModel(Protocol):
     def model_id(self) -> str | None:
         """Names the model that predicts."""
 
+    @property
+    def sha256(self) -> str | None:
+        """The digest of the model's file, where the handler tells it."""
+
+    @property
+    def byte_size(self) -> int:
+        """What the process that the model runs in grew by when it loaded."""
+
     size_bound: int | None
     """The largest call that memory suffices for, once one did not; shared by all threads."""
+
+    def feature_names(self) -> Sequence[str] | None:
+        """The columns that the model was trained on, where it knows them."""
 
     def prepare(self, batch: Batch) -> Batch:
         """The batch with the lengths of its examples, where the handler can tell them."""
@@ -92,12 +110,17 @@ class LoadedModel(Protocol):
 class LocalModel:
     """A model in this process."""
 
-    def __init__(self, version: ModelVersion) -> None:
+    def __init__(self, version: ModelVersion, *, start: bool = True) -> None:
         """Load it.
+
+        Args:
+            version: what to load.
+            start: False leaves all that comes after ``load_model`` to :meth:`start`.
 
         Raises:
             Exception: whatever the handler's ``load_model``, the warm-up or the validation raises.
         """
+        memory = resident_bytes()
         self.size_bound: int | None = None
         # The copy holds what load_model learns, so that one handler serves several versions.
         handler = cast("Any", copy.copy(version.handler))
@@ -106,35 +129,75 @@ class LocalModel:
         os.environ.update(version.execution.env_vars or {})
         if hasattr(handler, "set_environment_vars"):  # a handler of Beam's
             handler.set_environment_vars()
+        if version.execution.threads is not None and hasattr(handler, "threads"):
+            handler.threads = version.execution.threads
         self._handler = handler
         self._model = handler.load_model()
         self.name = handler_name(handler)
-        if version.execution.threads is not None and hasattr(handler, "set_threads"):
-            handler.set_threads(self._model, version.execution.threads)
         known = getattr(handler, "model_id", None) or getattr(handler, "model_path", None)
         self.model_id: str | None = str(known) if known else None
-        if version.execution.warmup_examples:
-            self.predict(RowBatch(list(version.execution.warmup_examples)), None)
-        if version.execution.validate_fn:
-            version.execution.validate_fn(self._model)
+        self.sha256: str | None = getattr(handler, "sha256", None)
+        if start:
+            self.start(version.execution)
+        self.byte_size = max(resident_bytes() - memory, 0)
+
+    def start(self, execution: Execution, *, validate: bool = True) -> None:
+        """Make the loaded model ready for its first call.
+
+        Raises:
+            Exception: ModelLoadError if the warm-up fails; whatever the validation raises.
+        """
+        if execution.threads is not None and hasattr(self._handler, "set_threads"):
+            self._handler.set_threads(self._model, execution.threads)
+        if execution.warmup_examples:
+            try:
+                self.predict(RowBatch(list(execution.warmup_examples)), None)
+            except Exception as error:
+                raise ModelLoadError(
+                    f"{self.name}: {self.model_id!r} cannot predict the warm-up examples, or is "
+                    f"damaged or of another version: {type(error).__name__}: {error}"
+                ) from error
+        if validate and execution.validate_fn:
+            execution.validate_fn(self._model)
+
+    def learnt(self, before: Handler) -> dict[str, Any]:
+        """The attributes that the handler got, or got another value of, while the model loaded."""
+        known = getattr(before, "__dict__", {})
+        now = getattr(self._handler, "__dict__", {})
+        return {n: v for n, v in now.items() if n not in known or known[n] is not v}
+
+    def feature_names(self) -> Sequence[str] | None:
+        """See :class:`LoadedModel`."""
+        if not hasattr(self._handler, "feature_names"):
+            return None
+        names: Sequence[str] | None = self._handler.feature_names(self._model)
+        return names
+
+    def prepares(self, kind: type[Batch]) -> bool:
+        """Whether :meth:`prepare` has something to do for batches of this kind."""
+        handler = self._handler
+        if not self._is_vector() or handler.length is None:
+            return False
+        return kind is RowBatch or handler.collate_table is None
 
     def prepare(self, batch: Batch) -> Batch:
         """See :class:`LoadedModel`."""
         handler = self._handler
-        if not self._is_vector() or handler.length is None:
+        if not self.prepares(type(batch)):
             return batch
         if isinstance(batch, RowBatch):
             examples = batch.examples
-        elif handler.collate_table is None:
-            examples = handler.examples_from(self._features(batch), self._model)
         else:
-            return batch
+            examples = handler.examples_from(self._features(batch), self._model)
         prepared = self._prepare(examples)
-        lengths = [handler.length(example) for example in prepared]
+        # one that prepare() marked as failed is not sent to the model
+        lengths = [0 if isinstance(e, ExampleFailed) else handler.length(e) for e in prepared]
         return dataclasses.replace(batch, prepared=prepared, lengths=lengths)
 
     def predict(self, batch: Batch, inference_args: dict[str, Any] | None) -> Predictions:
         """See :class:`LoadedModel`."""
+        # a copy, since some handlers take arguments out of the dict that they are given
+        inference_args = None if inference_args is None else dict(inference_args)
         if isinstance(batch, TableBatch):
             return self._predict_table(batch, inference_args)
         return self._predict_rows(batch.examples, batch.prepared, inference_args)
@@ -143,8 +206,7 @@ class LocalModel:
         """See :class:`LoadedModel`."""
         if isinstance(batch, TableBatch):
             return int(self._features(batch).nbytes)
-        count = getattr(self._handler, "get_num_bytes", num_bytes)
-        return int(count(batch.examples))
+        return int(byte_counter(self._handler)(batch.examples))
 
     def close(self) -> None:
         """See :class:`LoadedModel`."""
@@ -159,32 +221,41 @@ class LocalModel:
         prepared: Sequence[Any] | None,
         inference_args: dict[str, Any] | None,
     ) -> list[Any]:
+        # a list of their own, since a handler may empty or change the one that it is given
         if prepared is not None:
-            raw = self._handler.run_prepared(prepared, self._model, inference_args)
+            raw = self._handler.run_prepared(list(prepared), self._model, inference_args)
         else:
-            raw = self._handler.run_inference(examples, self._model, inference_args)
-        return read_predictions(raw, len(examples), source=f"{self.name}.run_inference()")
+            raw = self._handler.run_inference(list(examples), self._model, inference_args)
+        predictions = read_predictions(raw, len(examples), source=f"{self.name}.run_inference()")
+        return own_results(predictions)
 
-    def _predict_table(self, batch: TableBatch, inference_args: dict[str, Any] | None) -> pa.Table:
+    def _predict_table(
+        self, batch: TableBatch, inference_args: dict[str, Any] | None
+    ) -> Predictions:
         handler, model = self._handler, self._model
         steps = self._is_vector() and type(handler).split is VectorModelHandler.split
         if steps and batch.prepared is None and handler.collate_table is not None:
             collated = handler.collate_table(self._features(batch), model)
             outputs = handler.predict(collated, model, inference_args)
+            if _has_failed(outputs):
+                return read_predictions(outputs, len(batch), source=f"{self.name}.predict()")
             return handler.read_outputs(outputs, len(batch)).columns(batch.output)
         prepared = batch.prepared
-        examples: Sequence[Any] = prepared if prepared is not None else self._examples(batch)
+        examples: Sequence[Any] = prepared if prepared is not None else self.examples(batch)
         if steps:
             prepared = self._prepare(examples) if prepared is None else prepared
-            outputs = handler.predict(handler.collate(prepared, model), model, inference_args)
+            if any(isinstance(example, ExampleFailed) for example in prepared):
+                return self._predict_rows(examples, prepared, inference_args)
+            outputs = handler.predict(handler.collate(list(prepared), model), model, inference_args)
+            if _has_failed(outputs):
+                return read_predictions(outputs, len(batch), source=f"{self.name}.predict()")
             read = handler.read_outputs(outputs, len(batch))
             return read.columns(batch.output, handler.output_lengths(read, prepared))
-        rows = self._predict_rows(examples, prepared, inference_args)
-        raise_failed(rows)
-        return columns_of_rows(rows, batch.output)
+        return self._predict_rows(examples, prepared, inference_args)
 
     def _prepare(self, examples: Sequence[Any]) -> Sequence[Any]:
-        prepared = self._handler.prepare(examples, self._model)
+        # a list of their own, since a handler may empty or change the one that it is given
+        prepared = self._handler.prepare(list(examples), self._model)
         prepared = prepared if isinstance(prepared, Sequence) else list(prepared)
         if len(prepared) != len(examples):
             raise PredictionCountError(
@@ -193,7 +264,8 @@ class LocalModel:
             )
         return prepared
 
-    def _examples(self, batch: TableBatch) -> Sequence[Any]:
+    def examples(self, batch: TableBatch) -> Sequence[Any]:
+        """The rows of a table as the handler makes examples of them."""
         table = self._features(batch)
         if hasattr(self._handler, "examples_from"):
             examples: Sequence[Any] = self._handler.examples_from(table, self._model)
@@ -202,8 +274,8 @@ class LocalModel:
 
     def _features(self, batch: TableBatch) -> pa.Table:
         names: Sequence[str] | None = batch.features
-        if names is None and hasattr(self._handler, "feature_names"):
-            names = self._handler.feature_names(self._model)
+        if names is None:
+            names = self.feature_names()
         if names is None:
             names = [n for n in numeric_columns(batch.table.schema) if n not in batch.exclude]
             if not names:
@@ -223,16 +295,5 @@ class LocalModel:
         )
 
 
-def raise_failed(predictions: Predictions) -> None:
-    """Raise for the first example that its handler marked as failed.
-
-    Raises:
-        ExampleFailedError: with the handler's own error as its cause.
-    """
-    if isinstance(predictions, list):
-        for position, prediction in enumerate(predictions):
-            if isinstance(prediction, ExampleFailed):
-                raise ExampleFailedError(
-                    f"example {position} of a batch of {len(predictions)} failed: "
-                    f"{type(prediction.error).__name__}: {prediction.error}"
-                ) from prediction.error
+def _has_failed(outputs: Any) -> bool:
+    return isinstance(outputs, list) and any(isinstance(o, ExampleFailed) for o in outputs)

@@ -214,7 +214,8 @@ def _check_named_axes(batch_axis: BatchAxis, leaves: Mapping[str, Any], source: 
 
 def _with_batch_first(leaf: Any, axis: int, path: str, count: int, raw: Any, source: str) -> Any:
     shape = getattr(leaf, "shape", None)
-    if shape is None and isinstance(leaf, Sequence) and not isinstance(leaf, str | bytes):
+    is_sequence = isinstance(leaf, Sequence | pa.Array | pa.ChunkedArray)
+    if shape is None and is_sequence and not isinstance(leaf, str | bytes):
         shape = (len(leaf),)
     if shape is None or not -len(shape) <= axis < len(shape):
         kind = f"{type(leaf).__name__} of shape {tuple(shape)}" if shape == () else repr(leaf)

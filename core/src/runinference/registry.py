@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import importlib_metadata
@@ -19,26 +19,43 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from runinference._version import __version__
+from runinference.entry_points import Registration, registrations
 from runinference.errors import (
     BrokenHandlerError,
     ConfigurationError,
     DuplicateHandlerError,
+    ForbiddenHandlerError,
     IncompatibleHandlerError,
     NotAHandlerError,
     UnknownHandlerError,
 )
 from runinference.hints import did_you_mean, nearest
+from runinference.policy import plugin_refusal
 
 __all__ = ["HandlerInfo", "available_handlers", "create_handler", "handler_class"]
 
 GROUP = "runinference.handlers"
 
+_OF_BEAM = """
+adk-agent anthropic gemini huggingface-keyed-tensor huggingface-pipeline huggingface-tensor
+onnx-numpy pytorch-keyed-tensor pytorch-tensor sklearn-numpy sklearn-pandas tensorflow-numpy
+tensorflow-tensor tensorrt-numpy vertex-ai-json vllm-chat vllm-completions xgboost-datatable
+xgboost-numpy xgboost-pandas xgboost-scipy
+"""
+
 # Names of this project's own handlers, which only its own distributions can take.
 _OWN_HANDLERS = {
+    **{f"beam-{name}": "runinference-beam" for name in _OF_BEAM.split()},
+    "onnx-numpy": "runinference-onnx",
+    "open-inference-grpc": "runinference-open-inference",
+    "open-inference-http": "runinference-open-inference",
     "sklearn-numpy": "runinference-sklearn",
     "sklearn-pandas": "runinference-sklearn",
     "torch-keyed": "runinference-pytorch",
     "torch-tensor": "runinference-pytorch",
+    "transformers-pipeline": "runinference-transformers",
+    "xgboost-numpy": "runinference-xgboost",
+    "xgboost-pandas": "runinference-xgboost",
 }
 
 
@@ -71,6 +88,8 @@ class _Found:
 def available_handlers() -> list[HandlerInfo]:
     """All handlers of the installed distributions, by name; importing none of them.
 
+    Without those of distributions that the environment forbids (see :mod:`runinference.policy`).
+
     Of a name that several distributions register, and of a foreign registration of a name of this
     project's own, each is listed as ``distribution:name``.
     """
@@ -86,6 +105,7 @@ def handler_class(name: str) -> type[Any]:
     Raises:
         UnknownHandlerError: nobody registers the name.
         DuplicateHandlerError: several distributions register it.
+        ForbiddenHandlerError: the environment forbids the distribution that registers it.
         IncompatibleHandlerError: its plugin asks for another version of this package.
         BrokenHandlerError: its plugin cannot be imported.
         NotAHandlerError: it has no ``load_model`` and ``run_inference``.
@@ -163,29 +183,33 @@ def _unknown_option(name: str, option: str, known: list[str]) -> str:
 
 
 def _discover() -> list[_Found]:
-    entries = [
-        (entry, entry.dist)
-        for entry in importlib_metadata.entry_points(group=GROUP)
-        if entry.dist is not None
-    ]
+    return _named([r for r in registrations(GROUP) if plugin_refusal(r.distribution) is None])
+
+
+def _forbidden() -> list[_Found]:
+    return _named([r for r in registrations(GROUP) if plugin_refusal(r.distribution) is not None])
+
+
+def _named(registered: list[Registration]) -> list[_Found]:
     by_name: dict[str, set[str]] = {}
-    for entry, dist in entries:
-        by_name.setdefault(entry.name, set()).add(canonicalize_name(dist.name))
+    for one in registered:
+        by_name.setdefault(one.entry.name, set()).add(one.distribution)
     found: dict[tuple[str, str], _Found] = {}
-    for entry, dist in entries:
-        distribution = canonicalize_name(dist.name)
+    for one in registered:
+        entry, distribution = one.entry, one.distribution
         owner = _OWN_HANDLERS.get(entry.name)
         is_foreign = owner is not None and owner != distribution
         is_shared = owner is None and len(by_name[entry.name]) > 1
         name = f"{distribution}:{entry.name}" if is_foreign or is_shared else entry.name
-        info = HandlerInfo(name, distribution, dist.version, entry.value, _requirement(dist))
+        required = _requirement(one.requires)
+        info = HandlerInfo(name, distribution, one.version, entry.value, required)
         # the first on sys.path is the one that an import would find
         found.setdefault((name, distribution), _Found(info, entry))
     return list(found.values())
 
 
-def _requirement(dist: importlib_metadata.Distribution) -> str:
-    for text in dist.requires or ():
+def _requirement(requires: Iterable[str]) -> str:
+    for text in requires:
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
@@ -208,6 +232,14 @@ def _find(name: str) -> _Found:
             f"handler {name!r} is registered by {who}: pick one with "
             f"{' or '.join(repr(info.name) for info in claimants)}, or uninstall the other"
         )
+    for found in _forbidden():
+        info, owner = found.info, _OWN_HANDLERS.get(found.entry.name)
+        is_plain = found.entry.name == name and owner in (None, info.distribution)
+        if is_plain or name == f"{info.distribution}:{found.entry.name}":
+            raise ForbiddenHandlerError(
+                f"handler {name!r} of {info.distribution} {info.version} may not be used: "
+                f"{plugin_refusal(info.distribution)}"
+            )
     raise UnknownHandlerError(_unknown_message(name, [f.info.name for f in discovered], claimants))
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 import operator
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.pvalue import TaggedOutput
 from apache_beam.utils import windowed_value
 
-from runinference.batch import RowBatch
+from runinference.batch import RowBatch, pick
 from runinference.coders import TimedExample
 from runinference.errors import ConfigurationError
+from runinference.failures import FAILED, Failed, Failure
 from runinference.results import PredictionResult
 from runinference.worker import Part
 
@@ -76,22 +77,54 @@ class RowEdge:
         batch: RowBatch,
         keys: Sequence[Any] | None,
         parts: Sequence[Part],
+        failures: Sequence[Failed],
         windows: Sequence[Any],
     ) -> Iterable[Any]:
         """One result per example, in the batch's order, each at its example's time."""
         results: list[Any] = batch.merge(
             (part.positions, _results(batch.take(part.positions).examples, part)) for part in parts
         )
+        dead: Iterable[Any] = ()
+        if failures:
+            dead = self._dead_letters(element, batch, keys, failures, windows)
+            left = sorted(position for part in parts for position in part.positions)
+            results = [results[position] for position in left]
+            keys = None if keys is None else pick(keys, left)
+            element = pick(element, left) if self._timed else element
         if keys is not None:
             results = [
                 result if key is _NO_KEY else (key, result)
                 for key, result in zip(keys, results, strict=True)
             ]
         if not self._timed:
-            return results
+            return itertools.chain(dead, results) if failures else results
         # lazily: thousands of new objects alive at a time would wake the garbage collector
         micros, panes = map(_MICROS, element), map(_PANE, element)
-        return map(windowed_value.create, results, micros, itertools.repeat(windows), panes)
+        timed = map(windowed_value.create, results, micros, itertools.repeat(windows), panes)
+        return itertools.chain(dead, timed)
+
+    def locate(self, element: Any, position: int) -> str:
+        """See :class:`runinference.worker.Edge`."""
+        return f"example {position} of a batch"
+
+    def _dead_letters(
+        self,
+        element: Any,
+        batch: RowBatch,
+        keys: Sequence[Any] | None,
+        failures: Sequence[Failed],
+        windows: Sequence[Any],
+    ) -> Iterator[TaggedOutput[str, Any]]:
+        for failed in failures:
+            for position in failed.positions:
+                key = None if keys is None or keys[position] is _NO_KEY else keys[position]
+                example = batch.examples[position]
+                failure = Failure(example, key, failed.stage, *failed.reason, failed.model_id)
+                value: Any = failure
+                if self._timed:
+                    _, micros, pane = element[position]
+                    value = windowed_value.create(failure, micros, windows, pane)
+                yield TaggedOutput(FAILED, value)
 
 
 def _own_batch(element: Any) -> list[Any]:
@@ -109,15 +142,13 @@ def _own_batch(element: Any) -> list[Any]:
 
 
 def _results(examples: Sequence[Any], part: Part) -> list[PredictionResult[Any, Any]]:
-    beams = sys.modules.get("apache_beam.ml.inference.base")  # never imported for this
-    kinds = (PredictionResult,) if beams is None else (PredictionResult, beams.PredictionResult)
     model_ids = itertools.repeat(part.model_id, len(examples))
     rows = zip(examples, part.predictions, model_ids, strict=True)
-    if not any(isinstance(prediction, kinds) for prediction in part.predictions):
+    if not any(isinstance(prediction, PredictionResult) for prediction in part.predictions):
         return list(map(PredictionResult._make, rows))
     return [
         PredictionResult(prediction[0], prediction[1], prediction[2] or model_id)
-        if isinstance(prediction, kinds)
+        if isinstance(prediction, PredictionResult)
         else PredictionResult(example, prediction, model_id)
         for example, prediction, model_id in rows
     ]

@@ -1,121 +1,50 @@
-"""Predict the examples of one model: cut them into calls of the right size, and make the calls."""
+"""Predict the examples of one model: make the calls, and find out which examples fail."""
 
 from __future__ import annotations
 
-import bisect
+import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeAlias
 
-from runinference.batch import Batch, Positions, RowBatch, TableBatch
-from runinference.config import BatchConfig
-from runinference.errors import ModelOutOfMemoryError
-from runinference.hooks import BatchFailed, BatchHalved, BatchPredicted, Observers
-from runinference.model import LoadedModel, Predictions, raise_failed
-from runinference.sizing import BestSize
+from runinference.batch import Batch, Positions, pick
+from runinference.errors import (
+    ExampleFailedError,
+    FatalExampleError,
+    FeatureError,
+    ModelCrashedError,
+    ModelOutOfMemoryError,
+    ModelUnavailableError,
+    RunInferenceError,
+)
+from runinference.failures import Failed, FailurePolicy, Isolation, Reason
+from runinference.hooks import (
+    BatchFailed,
+    BatchHalved,
+    BatchPredicted,
+    ExamplesFailed,
+    Observers,
+)
+from runinference.in_flight import InFlight
+from runinference.limits import Limits
+from runinference.model import LoadedModel, Predictions
+from runinference.outcome import Answer, Outcome, call
+from runinference.pieces import Piece
 
-__all__ = ["Limits", "solve"]
-
-# What holds where max_tokens is not set, of padded and of filled positions in one call. A small
-# transformer is fastest at 1,000 to 4,000 on a CPU, and a call costs it as much as 100 positions.
-_PADDED_TOKENS = 4096
-_FILLED_TOKENS = 256
-_FILLED_SHARE = 0.1
+__all__ = ["CallsInFlight", "Solved", "solve"]
 
 _NO_MEMORY = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "can't allocate memory")
 
 
-class Limits:
-    """How large a call of the model may be; the only place that decides it."""
+class Solved(NamedTuple):
+    """Every example of a batch once: with its prediction, or with the reason why it has none."""
 
-    def __init__(self, config: BatchConfig) -> None:
-        self._config = config
-        self._best_size = BestSize()
+    parts: list[tuple[Positions, Predictions]]
+    failures: list[Failed]
 
-    def cut(self, batch: Batch) -> Iterator[Positions]:
-        """The positions of each call; together every position once."""
-        config = self._config
-        lengths = self._lengths(batch)
-        if lengths is None:
-            yield from self._cut_by_weight(range(len(batch)), batch)
-        elif config.length_boundaries is None:
-            yield from self._cut_by_tokens(range(len(batch)), lengths, batch)
-        else:
-            buckets: dict[int, list[int]] = {}
-            for position, length in enumerate(lengths):
-                bucket = bisect.bisect_right(config.length_boundaries, length)
-                buckets.setdefault(bucket, []).append(position)
-            # the boundaries say how much padding may be, unless there is a budget too
-            cut_by_tokens = config.max_tokens is not None
-            for _, positions in sorted(buckets.items()):
-                if cut_by_tokens:
-                    yield from self._cut_by_tokens(positions, lengths, batch)
-                else:
-                    yield from self._cut_by_weight(positions, batch)
 
-    def _cut_by_tokens(
-        self, positions: Positions, lengths: Sequence[int], batch: Batch
-    ) -> Iterator[Positions]:
-        taken: list[int] = []
-        real = 0
-        for position in sorted(positions, key=lengths.__getitem__):
-            # in ascending order the newcomer is the longest, and each example is padded to it
-            length = lengths[position]
-            if taken and self._is_too_much(length * (len(taken) + 1), real + length):
-                yield from self._cut_by_weight(taken, batch)
-                taken, real = [], 0
-            taken.append(position)
-            real += length
-        if taken:
-            yield from self._cut_by_weight(taken, batch)
-
-    def _is_too_much(self, padded: int, real: int) -> bool:
-        if self._config.max_tokens is not None:
-            return padded > self._config.max_tokens
-        return padded > _PADDED_TOKENS or padded - real > max(_FILLED_TOKENS, real * _FILLED_SHARE)
-
-    def _cut_by_weight(self, positions: Positions, batch: Batch) -> Iterator[Positions]:
-        weight_fn, budget = self._config.weight_fn, self._config.max_weight
-        if weight_fn is None or budget is None or not isinstance(batch, RowBatch):
-            yield from self._cut_by_size(positions, batch)
-            return
-        start = weight = 0
-        for end, position in enumerate(positions):
-            added = weight_fn(batch.examples[position])
-            if end > start and weight + added > budget:
-                yield from self._cut_by_size(positions[start:end], batch)
-                start, weight = end, 0
-            weight += added
-        yield from self._cut_by_size(positions[start:], batch)
-
-    def _cut_by_size(self, positions: Positions, batch: Batch) -> Iterator[Positions]:
-        bound = self._config.max_size or len(positions)
-        if isinstance(batch, RowBatch):  # beam.BatchElements has looked for the best size
-            for start in range(0, len(positions), bound):
-                yield positions[start : start + bound]
-            return
-        bytes_per_row = batch.table.nbytes / len(batch)
-        start = 0
-        while start < len(positions):
-            end = start + min(self._best_size.next(bytes_per_row), bound)
-            yield positions[start:end]
-            start = end
-
-    def fit(self, positions: Positions, bound: int) -> Iterator[Positions]:
-        """The same positions in calls of so many as memory suffices for."""
-        for start in range(0, len(positions), bound):
-            yield positions[start : start + bound]
-
-    def record(self, batch: Batch, seconds: float) -> None:
-        """Take note of how long a call took."""
-        if isinstance(batch, TableBatch):
-            self._best_size.record(len(batch), seconds)
-
-    def _lengths(self, batch: Batch) -> Sequence[int] | None:
-        length_fn = self._config.length_fn
-        if length_fn is not None and isinstance(batch, RowBatch):
-            return [length_fn(example) for example in batch.examples]
-        return batch.lengths
+CallsInFlight: TypeAlias = InFlight[Piece, Outcome]
+"""The calls of one worker that are under way."""
 
 
 def solve(
@@ -124,80 +53,234 @@ def solve(
     limits: Limits,
     inference_args: dict[str, Any] | None,
     observers: Observers,
+    policy: FailurePolicy = FailurePolicy(),  # noqa: B008 - frozen
+    isolation: Isolation | None = None,
+    calls: CallsInFlight | None = None,
     clock: Callable[[], float] = time.perf_counter,
-) -> list[tuple[Positions, Predictions]]:
-    """The predictions of every example, with their positions.
+) -> Solved:
+    """Every example with its prediction or the reason why it has none.
+
+    A call that runs out of memory is made again with half of its examples. What becomes of a call
+    that fails otherwise, the policy says.
+
+    Args:
+        batch: at least one example.
+        model: predicts them.
+        limits: cut the batch into calls.
+        inference_args: extra arguments of every call.
+        observers: are told of each call.
+        policy: which errors fail examples; it takes none by default, and the first one is raised.
+        isolation: what earlier batches of this model taught about the search for bad examples.
+        calls: makes so many at a time; all are over at the end. One at a time where None.
+        clock: seconds.
 
     Raises:
-        Exception: what the first failing call raised; it is reported to the observers.
+        FatalExampleError: an example failed, and the policy is fatal.
+        Exception: what a failing call raised, where the policy does not take it.
     """
-    parts: list[tuple[Positions, Predictions]] = []
-    size = len(batch)
-    try:
-        batch = model.prepare(batch)
-        for whole in limits.cut(batch):
-            waiting = [whole]
-            while waiting:
-                positions = waiting.pop()
-                bound = model.size_bound
-                if bound is not None and len(positions) > bound:
-                    waiting += reversed(list(limits.fit(positions, bound)))
-                    continue
-                piece = batch.take(positions)
-                size = len(piece)
-                start = clock()
-                predictions = _predict(piece, model, inference_args)
-                seconds = clock() - start
-                if predictions is None:
-                    observers.batch_halved(BatchHalved(model.name, model.model_id, size))
-                    waiting.append(positions)
-                    continue
-                limits.record(piece, seconds)
-                observers.batch_predicted(_predicted(piece, model, seconds))
-                parts.append((positions, predictions))
-    except Exception as error:
-        observers.batch_failed(BatchFailed(model.name, model.model_id, size, error))
-        raise
-    return parts
+    solver = _Solver(model, limits, inference_args, observers, policy, isolation, calls, clock)
+    return solver.solve(batch)
 
 
-def _predict(
-    piece: Batch, model: LoadedModel, inference_args: dict[str, Any] | None
-) -> Predictions | None:
-    """The predictions of one call, or None where memory did not suffice for so many examples."""
-    try:
-        predictions = model.predict(piece, inference_args)
-        raise_failed(predictions)
-    except Exception as error:
-        if not _is_out_of_memory(error):
-            raise
-        if len(piece) == 1:
-            raise ModelOutOfMemoryError(
-                f"{model.name} runs out of memory on a single example of "
-                f"{model.num_bytes(piece):,} bytes: {str(error) or type(error).__name__}"
-            ) from error
-        # Not retried in here: until the error is let go, it keeps what the call had allocated.
-        half = len(piece) // 2
-        model.size_bound = half if model.size_bound is None else min(model.size_bound, half)
+class _Solver:
+    def __init__(
+        self,
+        model: LoadedModel,
+        limits: Limits,
+        inference_args: dict[str, Any] | None,
+        observers: Observers,
+        policy: FailurePolicy,
+        isolation: Isolation | None,
+        calls: CallsInFlight | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._model = model
+        self._limits = limits
+        self._observers = observers
+        self._policy = policy
+        self._isolation = isolation or Isolation()
+        self._calls: CallsInFlight = InFlight() if calls is None else calls
+        self._call = functools.partial(
+            call,
+            model,
+            inference_args=inference_args,
+            clock=clock,
+            refuses_nonfinite=policy.refuses_nonfinite,
+        )
+        self._solved = Solved([], [])
+
+    def solve(self, batch: Batch) -> Solved:
+        # A stack of what is left to do; lazily, since how large the next call is depends on how
+        # long the last one took.
+        waiting = [iter([Piece(batch, range(len(batch)))])]
+        calls = self._calls
+        try:
+            while waiting or calls:
+                if calls.is_full or not waiting:
+                    waiting.append(self._after(*calls.take()))
+                    continue
+                piece = next(waiting[-1], None)
+                if piece is None:
+                    waiting.pop()
+                    continue
+                left = self._before(piece)
+                if left is not None:
+                    waiting.append(left)
+                else:
+                    under_way = len(calls) + 1
+                    ask = functools.partial(self._call, batch=piece.batch, in_flight=under_way)
+                    calls.start(piece, ask)
+        finally:
+            calls.drop()
+        return self._solved
+
+    def _before(self, piece: Piece) -> Iterator[Piece] | None:
+        """What is left of a piece instead of a call; None for one that is to be predicted."""
+        if piece.failed is not None and self._isolation.is_stopped:
+            self._fail(piece.positions, piece.failed)
+            return iter(())
+        bound = self._model.size_bound
+        if piece.is_prepared and bound is not None and len(piece.batch) > bound:
+            return piece.cut(self._limits.fit(range(len(piece.batch)), bound))
+        try:
+            if not piece.is_prepared:
+                prepared = self._model.prepare(piece.batch)
+                whole = piece._replace(batch=prepared, is_prepared=True)
+                return whole.cut(self._limits.cut(prepared))
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a handler may raise anything
+            return self._raised(piece, error)
         return None
-    return predictions
+
+    def _after(self, piece: Piece, outcome: Outcome) -> Iterator[Piece]:
+        """What is left of a piece that was predicted, or was to be."""
+        for report in outcome.reports:
+            self._observers.remote_called(report)
+        if outcome.answer is None:
+            assert outcome.error is not None
+            return self._raised(piece, outcome.error)
+        self._keep(piece, outcome.answer)
+        return iter(())
+
+    def _raised(self, piece: Piece, error: BaseException) -> Iterator[Piece]:
+        if _is_out_of_memory(error) and len(piece.batch) > 1:
+            return self._halved(piece)
+        return self._failed(piece, self._explained(piece.batch, error))
+
+    def _keep(self, piece: Piece, answer: Answer) -> None:
+        """Take an answer's predictions over, and the failures that it tells of."""
+        batch, model = piece.batch, self._model
+        if not piece.is_divided:
+            self._limits.record(batch, answer.seconds)
+        self._isolation.succeeded()
+        for position, error in answer.errors.items():
+            marked = _of_position(position, len(batch), error)
+            self._raise_unless_taken(batch, marked, error)
+            self._fail_one(piece.positions[position], Reason.of(error), error)
+        lengths = batch.lengths
+        predicted = BatchPredicted(
+            model.name,
+            model.model_id,
+            len(answer.good),
+            model.num_bytes(batch),
+            answer.seconds,
+            tokens=None if lengths is None else sum(lengths),
+            padded_tokens=None if lengths is None else max(lengths) * len(batch),
+            nonfinite=answer.nonfinite,
+        )
+        self._observers.batch_predicted(predicted)
+        if len(answer.good):
+            positions = pick(piece.positions, answer.good)
+            self._solved.parts.append((positions, answer.predictions))
+
+    def _halved(self, piece: Piece) -> Iterator[Piece]:
+        """Try half as many examples in a call, from now on."""
+        model, size = self._model, len(piece.batch)
+        self._observers.batch_halved(BatchHalved(model.name, model.model_id, size))
+        if not piece.is_prepared:
+            return piece.halves()
+        bound = model.size_bound
+        model.size_bound = size // 2 if bound is None else min(bound, size // 2)
+        return iter([piece])
+
+    def _explained(self, batch: Batch, error: BaseException) -> Exception:
+        """What to say of an error: itself, unless it needs to be explained."""
+        name = self._model.name
+        if isinstance(error, SystemExit):
+            explained: Exception = ModelCrashedError(
+                f"{name} called sys.exit({error.code!r}) in a call with {len(batch)} examples"
+            )
+        elif isinstance(error, Exception) and _is_out_of_memory(error):
+            explained = ModelOutOfMemoryError(
+                f"{name} runs out of memory on a single example of "
+                f"{self._model.num_bytes(batch):,} bytes: {str(error) or type(error).__name__}"
+            )
+        else:
+            assert isinstance(error, Exception)
+            return error
+        explained.__cause__ = error
+        return explained
+
+    def _failed(self, piece: Piece, error: Exception) -> Iterator[Piece]:
+        """What is left of a piece whose call failed: nothing, or smaller pieces."""
+        self._raise_unless_taken(piece.batch, error, error)
+        reason, size, policy = Reason.of(error), len(piece.batch), self._policy
+        blamed = error.positions if isinstance(error, RunInferenceError) else None
+        if policy.is_fatal and (blamed or size == 1):
+            self._fail_one(pick(piece.positions, blamed or [0])[0], reason, error)
+        if policy.isolate and not isinstance(error, ModelUnavailableError):
+            if blamed is not None and 0 < len(blamed) < size:
+                bad = frozenset(blamed)
+                self._fail(pick(piece.positions, sorted(bad)), reason)
+                rest = [position for position in range(size) if position not in bad]
+                return piece._replace(is_divided=True).cut([rest])
+            if size > 1 and not isinstance(error, FeatureError):
+                if self._isolation.is_stopped:
+                    return piece.probes(reason)
+                return piece.halves()
+            if size == 1:
+                self._isolation.failed(self._model.name)
+        if policy.is_fatal:
+            raise error
+        self._fail(piece.positions, reason)
+        return iter(())
+
+    def _raise_unless_taken(self, batch: Batch, error: Exception, cause: Exception) -> None:
+        model = self._model
+        self._observers.batch_failed(BatchFailed(model.name, model.model_id, len(batch), cause))
+        if not isinstance(cause, self._policy.exc_class):
+            raise error
+
+    def _fail_one(self, position: int, reason: Reason, error: Exception) -> None:
+        if self._policy.is_fatal:
+            raise FatalExampleError(reason.brief, position) from error
+        self._fail([position], reason)
+
+    def _fail(self, positions: Positions, reason: Reason) -> None:
+        model = self._model
+        failed = Failed(positions, reason, model.model_id)
+        self._solved.failures.append(failed)
+        self._observers.examples_failed(
+            ExamplesFailed(
+                model.name,
+                model.model_id,
+                len(positions),
+                failed.stage,
+                reason.type,
+                reason.message,
+            )
+        )
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def _of_position(position: int, size: int, error: Exception) -> ExampleFailedError:
+    failed = ExampleFailedError(
+        f"example {position} of a batch of {size} failed: {type(error).__name__}: {error}"
+    )
+    failed.__cause__ = error
+    return failed
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
     """Python's and numpy's own error, torch's, and what CUDA's libraries say in a RuntimeError."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
-
-
-def _predicted(piece: Batch, model: LoadedModel, seconds: float) -> BatchPredicted:
-    lengths = piece.lengths
-    return BatchPredicted(
-        model.name,
-        model.model_id,
-        len(piece),
-        model.num_bytes(piece),
-        seconds,
-        tokens=None if lengths is None else sum(lengths),
-        padded_tokens=None if lengths is None else max(lengths) * len(piece),
-    )

@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import dataclasses
 import posixpath
-from collections.abc import Callable, Sequence
-from typing import Any
+import uuid
+from typing import Any, Self
 
 import apache_beam as beam
 
+from runinference.batching import check_tokens
+from runinference.beams import unwrap
 from runinference.config import BatchConfig, Execution, beam_replacement
-from runinference.description import HandlerDescription, check_handler, describe
+from runinference.description import (
+    HandlerDescription,
+    check_handler,
+    describe,
+    describe_together,
+)
+from runinference.errors import ConfigurationError
+from runinference.failures import FailurePolicy
 from runinference.handler import Handler
 from runinference.keyed import KeyedModelHandler, MaybeKeyedModelHandler
-from runinference.loader import fingerprint
+from runinference.keyed_router import KeyedRouter, VersionOf
+from runinference.loader import fingerprint, run_of
 from runinference.model import ModelVersion
 from runinference.registry import create_handler
-from runinference.router import SingleModelRouter
+from runinference.router import Router, SingleModelRouter
 from runinference.threads import share_of_threads
+from runinference.watching import Watching
 from runinference.worker import Edge, InferenceDoFn
 
-__all__ = ["Keyed", "Step"]
+__all__ = ["InferenceTransform", "Keyed", "Step"]
 
 Keyed = KeyedModelHandler | MaybeKeyedModelHandler
 
@@ -37,67 +48,179 @@ class Step:
         execution: Execution,
         inference_args: dict[str, Any] | None,
         metrics_namespace: str | None,
+        watching: Watching,
     ) -> None:
         self.transform = transform
+        self._watching = watching
         if isinstance(handler, str):
             handler = create_handler(handler, _reserved=RESERVED, **options)
         elif options:
             raise TypeError(_misplaced_option(transform, next(iter(options))))
-        self.keyed: str | None = None
-        self.outer_preprocess_fns: Sequence[Callable[[Any], Any]] = ()
-        self.outer_postprocess_fns: Sequence[Callable[[Any], Any]] = ()
-        self.outer_skips_batching = False
-        if isinstance(handler, Keyed):
-            self.keyed = "maybe" if isinstance(handler, MaybeKeyedModelHandler) else "always"
-            self.outer_preprocess_fns = handler.get_preprocess_fns()
-            self.outer_postprocess_fns = handler.get_postprocess_fns()
-            self.outer_skips_batching = handler.should_skip_batching()
-            handler = handler.handler
-        self.handler = check_handler(handler, transform)
-        self.description: HandlerDescription = describe(self.handler)
+        unwrapped = unwrap(handler)
+        self.keyed = unwrapped.keyed
+        self.outer_preprocess_fns = unwrapped.preprocess_fns
+        self.outer_postprocess_fns = unwrapped.postprocess_fns
+        self.outer_skips_batching = unwrapped.skips_batching
+        self.models = unwrapped.models
+        if self.models is None:
+            handlers = [check_handler(unwrapped.handler, transform)]
+            self.description: HandlerDescription = describe(handlers[0])
+        else:
+            handlers = self.models.handlers()
+            self.description = describe_together(handlers)
+        self.handlers = handlers
         self.batching = batching
         self._execution = execution
         self._inference_args = inference_args
         self._metrics_namespace = metrics_namespace
-        validate = getattr(self.handler, "validate_inference_args", None)
-        if validate is not None:
-            validate(inference_args)
+        self.policy: FailurePolicy | None = None
+        self.threshold = 1.0
+        for one in handlers:
+            validate = getattr(one, "validate_inference_args", None)
+            if validate is not None:
+                validate(inference_args)
+
+    def with_exception_handling(
+        self,
+        exc_class: type[Exception] | tuple[type[Exception], ...],
+        threshold: float,
+        timeout: float | None,
+        isolate: bool,
+    ) -> None:
+        """Make failures of examples leave on their own."""
+        kinds = exc_class if isinstance(exc_class, tuple) else (exc_class,)
+        if not kinds or not all(isinstance(k, type) and issubclass(k, Exception) for k in kinds):
+            raise ConfigurationError(
+                f"with_exception_handling(exc_class={exc_class!r}): a class of exceptions, or a "
+                "tuple of them, is needed"
+            )
+        if isinstance(threshold, bool) or not 0 <= threshold <= 1:
+            raise ConfigurationError(
+                f"with_exception_handling(threshold={threshold!r}): the share of examples that may "
+                "fail is needed, from 0 to 1"
+            )
+        if timeout is not None:
+            self._execution = dataclasses.replace(self._execution, timeout=timeout)
+        self.policy = FailurePolicy(exc_class, isolate)
+        self.threshold = threshold
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls a worker makes at the same time."""
+        return self._execution.in_flight
 
     def label(self) -> str:
         """The transform's name with the handler's and the model's."""
-        path = getattr(self.handler, "model_path", None)
-        model = f": {posixpath.basename(str(path).rstrip('/'))}" if path else ""
+        path = self._model_path()
+        model = f": {posixpath.basename(path.rstrip('/'))}" if path else ""
         return f"{self.transform}({self.description.name}{model})"
 
     def annotations(self) -> dict[str, Any]:
         """What a runner may show of the step."""
-        kind = type(self.handler)
-        path = getattr(self.handler, "model_path", None)
+        kinds = {type(handler) for handler in self.handlers}
+        path = self._model_path()
         return {
             "model_handler": self.description.name,
-            "model_handler_type": f"{kind.__module__}.{kind.__qualname__}",
-            **({"model_path": str(path)} if path else {}),
+            "model_handler_type": ", ".join(
+                sorted(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds)
+            ),
+            **({"model_path": path} if path else {}),
         }
 
-    def predict(
-        self, edge: Edge[Any], batching: BatchConfig, pipeline: beam.Pipeline
-    ) -> beam.PTransform[Any, Any]:
-        """The step that runs in the workers of a pipeline."""
-        execution = self._execution
-        if execution.threads is None:
-            execution = dataclasses.replace(execution, threads=share_of_threads(pipeline))
-        version = ModelVersion(
-            self.handler,
-            fingerprint(self.handler),
-            execution=execution,
+    def version(self, batching: BatchConfig, pipeline: beam.Pipeline) -> ModelVersion:
+        """The one model, as the workers of a pipeline load it."""
+        [handler] = self.handlers
+        return ModelVersion(
+            handler,
+            fingerprint(handler),
+            execution=self._execution_in(pipeline),
             batching=batching,
+            run=run_of(pipeline),
         )
+
+    def predict(
+        self,
+        edge: Edge[Any],
+        batching: BatchConfig,
+        pipeline: beam.Pipeline,
+        policy: FailurePolicy,
+    ) -> Any:
+        """The step that runs in the workers of a pipeline, a ``beam.ParDo``."""
+        execution = self._execution_in(pipeline)
+        router: Router
+        if self.models is None:
+            check_tokens(batching, self.handlers[0])
+            version = self.version(batching, pipeline)
+            router = SingleModelRouter(version, uuid.uuid4().hex, self._watching.polling())
+        else:
+            if self._watching.pattern is not None:
+                raise ConfigurationError(
+                    "watch_model_pattern tells one model; with a model per key, pass "
+                    "model_metadata_pcoll with lists of KeyModelPathMapping"
+                )
+            router = KeyedRouter(self.models, VersionOf(self.batching, execution, run_of(pipeline)))
         namespace: str | None = self._metrics_namespace or self.description.metrics_namespace
-        override = getattr(self.handler, "override_metrics", None)
-        if override is not None and override(namespace):
-            namespace = None
-        dofn = InferenceDoFn(edge, SingleModelRouter(version), self._inference_args, namespace)
-        return beam.ParDo(dofn).with_resource_hints(**self.description.resource_hints)
+        for handler in self.handlers:
+            override = getattr(handler, "override_metrics", None)
+            if override is not None and override(namespace):
+                namespace = None
+        policy = dataclasses.replace(policy, refuses_nonfinite=execution.on_nonfinite == "fail")
+        dofn = InferenceDoFn(
+            edge, router, self._inference_args, namespace, policy, execution.in_flight
+        )
+        told = self._watching.side_input(pipeline, self.label())
+        par_do = beam.ParDo(dofn) if told is None else beam.ParDo(dofn, told)
+        return par_do.with_resource_hints(**self.description.resource_hints)
+
+    def _execution_in(self, pipeline: beam.Pipeline) -> Execution:
+        if self._execution.threads is not None or self._execution.copies is not None:
+            return self._execution
+        return dataclasses.replace(self._execution, threads=share_of_threads(pipeline))
+
+    def _model_path(self) -> str | None:
+        path = None if self.models else getattr(self.handlers[0], "model_path", None)
+        return str(path) if path else None
+
+
+class InferenceTransform(beam.PTransform[Any, Any]):
+    """A transform that runs a :class:`Step`."""
+
+    _step: Step
+
+    def with_exception_handling(
+        self,
+        exc_class: type[Exception] | tuple[type[Exception], ...] = Exception,
+        threshold: float = 1.0,
+        timeout: float | None = None,
+        isolate: bool = True,
+    ) -> Self:
+        """Give back ``(results, RunInferenceDLQ)``: failed examples leave as dead letters.
+
+        A call of the model that raises is divided until exactly the examples to blame are found,
+        and every other one has its prediction. A model that cannot be loaded fails the run.
+
+        Args:
+            exc_class: exceptions that make dead letters; any other fails the bundle.
+            threshold: the share of the examples that may fail before the run does, of a bounded
+                collection in all, of an unbounded one in each window of 100 examples or more.
+                Where it is bounded, and every example failed, the run fails too.
+            timeout: seconds for a load and for a call of the model, which then runs in a process
+                of its own, see ``Execution(timeout=...)``.
+            isolate: False to make every example of a failing call a dead letter without more calls.
+
+        Raises:
+            ConfigurationError: an argument out of range.
+        """
+        self._step.with_exception_handling(exc_class, threshold, timeout, isolate)
+        return self
+
+    def default_label(self) -> str:
+        """``<transform>(<handler>: <model's base name>)``, so that two models need no labels."""
+        return self._step.label()
+
+    def annotations(self) -> dict[str, Any]:
+        """What a runner may show of the step."""
+        return {**super().annotations(), **self._step.annotations()}
 
 
 RESERVED = frozenset(
@@ -107,9 +230,14 @@ RESERVED = frozenset(
         "features",
         "inference_args",
         "keep",
+        "key",
         "metrics_namespace",
+        "model_metadata_pcoll",
         "output",
         "preserve_timestamps",
+        "refresh",
+        "refresh_interval_s",
+        "watch_model_pattern",
     }
 )
 

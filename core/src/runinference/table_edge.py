@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from apache_beam.pvalue import TaggedOutput
 from apache_beam.utils import windowed_value
 
-from runinference.batch import TableBatch
+from runinference.batch import CodedKeys, TableBatch
 from runinference.coders import TimedExample
 from runinference.errors import ConfigurationError
-from runinference.hints import listed
+from runinference.failures import FAILED, Failed
+from runinference.hints import did_you_mean, listed
 from runinference.worker import Part
 
-__all__ = ["GatherTables", "TableEdge"]
+__all__ = ["FAILURE_COLUMNS", "SOURCE", "GatherTables", "TableEdge"]
+
+FAILURE_COLUMNS = ("failure_stage", "failure_type", "failure_message")
+"""The columns of text that a table of failed rows has besides those of the rows."""
+
+SOURCE = b"runinference.source"
+"""The key of a table's schema metadata that tells where its rows come from, for errors: a name and
+the number of its first row, as JSON."""
 
 
 @dataclasses.dataclass
@@ -70,17 +82,26 @@ class TableEdge:
     """Lists of tables in, each table with its predictions out."""
 
     def __init__(
-        self, features: tuple[str, ...] | None, output: str, keep: tuple[str, ...] | None
+        self,
+        features: tuple[str, ...] | None,
+        output: str,
+        keep: tuple[str, ...] | None,
+        key: str | None = None,
     ) -> None:
+        self._key = key
         self._features = features
         self._output = output
         self._keep = keep
 
-    def open(self, element: Sequence[TimedExample]) -> tuple[TableBatch, None]:
-        """The rows of all tables as one batch."""
+    def open(self, element: Sequence[TimedExample]) -> tuple[TableBatch, CodedKeys | None]:
+        """The rows of all tables as one batch, and their keys."""
         tables = [_arrow(table, self._keep or ()) for table, _, _ in element]
         table = tables[0] if len(tables) == 1 else pa.concat_tables(tables)
-        return TableBatch(table, self._features, self._keep or (), self._output), None
+        keep = self._keep or ()
+        if self._key is None:
+            return TableBatch(table, self._features, keep, self._output), None
+        batch = TableBatch(table, self._features, (*keep, self._key), self._output)
+        return batch, _coded_keys(table, self._key)
 
     def emit(
         self,
@@ -88,19 +109,41 @@ class TableEdge:
         batch: TableBatch,
         keys: Sequence[Any] | None,
         parts: Sequence[Part],
+        failures: Sequence[Failed],
         windows: Sequence[Any],
     ) -> Iterable[Any]:
-        """One table per table, of the same kind, at its own time."""
+        """One table per table, of the same kind, at its own time; without the rows that failed,
+        and none where all of them did."""
         if not parts:  # no rows: nobody can tell the type of predictions that were not made
             predictions = pa.table({self._output: pa.nulls(0)})
         else:
             predictions = batch.merge((part.positions, part.predictions) for part in parts)
-        start = 0
+        reasons = _by_row(failures, len(batch)) if failures else None
+        start = done = 0
         for table, micros, pane in element:
-            own = predictions.slice(start, len(table))
+            own = slice(start, start + len(table))
             start += len(table)
-            scored = self._scored(table, own)
+            if reasons is not None and reasons.failed[own].any():
+                dead = reasons.dead_letters(table, own)
+                yield TaggedOutput(FAILED, windowed_value.create(dead, micros, windows, pane))
+                table = _rows(table, np.flatnonzero(~reasons.failed[own]))
+                if not len(table):
+                    continue
+            scored = self._scored(table, predictions.slice(done, len(table)))
+            done += len(table)
             yield windowed_value.create(scored, micros, windows, pane)
+
+    def locate(self, element: Sequence[TimedExample], position: int) -> str:
+        """See :class:`runinference.worker.Edge`."""
+        for table, _, _ in element:
+            if position < len(table):
+                break
+            position -= len(table)
+        metadata = getattr(getattr(table, "schema", None), "metadata", None) or {}
+        if SOURCE not in metadata:
+            return f"row {position} of a table of {len(table)} rows"
+        source, first = json.loads(metadata[SOURCE])
+        return f"{source}, row {first + position}"
 
     def _scored(self, table: Any, predictions: pa.Table) -> Any:
         if _is_frame(table):
@@ -124,6 +167,57 @@ class TableEdge:
                 column = column.combine_chunks()
             scored = scored.append_column(name, column)
         return scored
+
+
+@dataclasses.dataclass(frozen=True)
+class _Reasons:
+    """Which rows of a batch failed, and the reason of each, by its number."""
+
+    failed: np.ndarray[Any, Any]
+    number: np.ndarray[Any, Any]
+    values: list[tuple[str, str, str]]
+
+    def dead_letters(self, table: Any, own: slice) -> Any:
+        """The failed rows of a table, which stands at ``own`` in the batch, with their reasons."""
+        rows = np.flatnonzero(self.failed[own])
+        dead = _rows(table, rows)
+        reasons = [self.values[number] for number in self.number[own][rows]]
+        for name, values in zip(FAILURE_COLUMNS, zip(*reasons, strict=True), strict=True):
+            if _is_frame(dead):
+                dead[name] = list(values)
+                continue
+            if name in dead.column_names:  # rows that failed before
+                dead = dead.drop_columns([name])
+            dead = dead.append_column(name, pa.array(values, pa.string()))
+        return dead
+
+
+def _by_row(failures: Sequence[Failed], size: int) -> _Reasons:
+    failed = np.zeros(size, dtype=bool)
+    number = np.zeros(size, dtype=np.int64)
+    values = []
+    for which, failure in enumerate(failures):
+        failed[failure.positions] = True
+        number[failure.positions] = which
+        values.append((failure.stage, failure.reason.type, failure.reason.message))
+    return _Reasons(failed, number, values)
+
+
+def _rows(table: Any, positions: np.ndarray[Any, Any]) -> Any:
+    return table.iloc[positions].copy() if _is_frame(table) else table.take(pa.array(positions))
+
+
+def _coded_keys(table: pa.Table, name: str) -> CodedKeys:
+    if name not in table.column_names:
+        hint = did_you_mean(name, table.column_names)
+        raise ConfigurationError(
+            f"key={name!r}: the table has no such column; {hint}it has {listed(table.column_names)}"
+        )
+    column = table.column(name).combine_chunks()
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    coded = pc.dictionary_encode(column, null_encoding="encode")
+    return CodedKeys(coded.dictionary.to_pylist(), coded.indices.to_numpy(zero_copy_only=False))
 
 
 def _arrow(table: Any, keep: Iterable[str]) -> pa.Table:

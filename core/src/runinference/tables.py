@@ -7,13 +7,19 @@ from typing import Any
 
 import apache_beam as beam
 
-from runinference.batching import check_tokens
+from runinference.batching import check_in_flight
 from runinference.coders import TimedExample, tabular_type
 from runinference.config import ROW_ONLY, BatchConfig, Execution
+from runinference.dead_letters import check_failures
+from runinference.description import describe
 from runinference.errors import ConfigurationError
+from runinference.failures import COUNTS, FAILED, Count, FailurePolicy, RunInferenceDLQ
 from runinference.handler import Handler
-from runinference.step import Step
+from runinference.keyed import KeyedModelHandler
+from runinference.projection import NeededColumns
+from runinference.step import InferenceTransform, Step
 from runinference.table_edge import GatherTables, TableEdge
+from runinference.watching import Refresh, Watching
 
 __all__ = ["RunTableInference"]
 
@@ -21,7 +27,7 @@ __all__ = ["RunTableInference"]
 _GATHERED_ROWS = 8192
 
 
-class RunTableInference(beam.PTransform[Any, Any]):
+class RunTableInference(InferenceTransform):
     """Predicts every row of a PCollection of tables; rows never become Python objects.
 
     From ``PCollection[pyarrow.Table]`` to the same: each table with the columns that stay and its
@@ -38,11 +44,21 @@ class RunTableInference(beam.PTransform[Any, Any]):
             name.
         output: the name of the prediction column; a model that answers with several leaves makes
             one column of each, ``<output>_<leaf>``.
+        key: the column that chooses each row's model, with a :class:`KeyedModelHandler` that has a
+            model per key; it is no feature unless ``features`` or a model names it.
         keep: the columns that stay in the output; all by default.
         batching: ``max_size`` rows in one call of the model, or ``max_tokens``.
         execution: where and how the model runs.
         inference_args: extra arguments of every call of the model.
         metrics_namespace: instead of the handler's own.
+        model_metadata_pcoll: a PCollection that tells of other models while the pipeline runs, of
+            :class:`ModelMetadata`, or of lists of :class:`KeyModelPathMapping` with a model per
+            key. It is a side input, of which the last element counts.
+        watch_model_pattern: files, of which the one that was changed last is the model.
+        refresh: ``"poll"``: each worker looks for files itself, which works with every runner;
+            ``"side_input"``: the runner does, for all workers together, where it supports
+            side inputs that go on.
+        refresh_interval_s: seconds between two looks.
         options: with a name, what the handler's constructor takes.
 
     Raises:
@@ -53,15 +69,20 @@ class RunTableInference(beam.PTransform[Any, Any]):
 
     def __init__(
         self,
-        handler: Handler | str,
+        handler: Handler | KeyedModelHandler | str,
         *,
         features: Sequence[str] | None = None,
         output: str = "prediction",
+        key: str | None = None,
         keep: Sequence[str] | None = None,
         batching: BatchConfig | None = None,
         execution: Execution | None = None,
         inference_args: dict[str, Any] | None = None,
         metrics_namespace: str | None = None,
+        model_metadata_pcoll: Any = None,
+        watch_model_pattern: str | None = None,
+        refresh: Refresh = "poll",
+        refresh_interval_s: float = 60.0,
         **options: Any,
     ) -> None:
         super().__init__()
@@ -73,43 +94,59 @@ class RunTableInference(beam.PTransform[Any, Any]):
             execution or Execution(),
             inference_args,
             metrics_namespace,
+            Watching(model_metadata_pcoll, watch_model_pattern, refresh, refresh_interval_s),
         )
-        self._edge = TableEdge(_names(features, "features"), output, _names(keep, "keep"))
-        self._check()
+        self._features = _names(features, "features")
+        self._keep = _names(keep, "keep")
+        self._edge = TableEdge(self._features, output, self._keep, key)
+        self._check(key)
 
-    def default_label(self) -> str:
-        """``RunTableInference(<handler>: <model's base name>)``."""
-        return self._step.label()
+    def needed_columns(self, pipeline: beam.Pipeline) -> NeededColumns | None:
+        """The columns that this uses, for a reader of the pipeline that leaves out the others; None
+        where each model may need others."""
+        if self._step.models is not None:
+            return None
+        version = self._step.version(self._step.batching, pipeline)
+        return NeededColumns(version, self._features, self._keep)
 
-    def annotations(self) -> dict[str, Any]:
-        """What a runner may show of the step."""
-        return {**super().annotations(), **self._step.annotations()}
-
-    def expand(self, tables: beam.PCollection[Any]) -> beam.PCollection[Any]:
+    def expand(self, tables: beam.PCollection[Any]) -> Any:
         """Gather small tables, predict, and give each its own predictions."""
-        description = self._step.description
+        step = self._step
+        description = step.description
         # What a handler says about batches of examples has no meaning for tables but its bounds.
         own = description.batching
         bounds = BatchConfig(max_size=own.max_size, max_tokens=own.max_tokens)
-        batching = self._step.batching.over(bounds)
-        check_tokens(batching, self._step.handler)
+        batching = step.batching.over(bounds)
         kind = tabular_type(tables.element_type)
-        rows = min(batching.max_size or _GATHERED_ROWS, _GATHERED_ROWS)
-        predict = self._step.predict(self._edge, batching, tables.pipeline)
-        scored: beam.PCollection[Any] = (
-            tables
-            | "Gather" >> beam.ParDo(GatherTables(rows)).with_output_types(list[TimedExample])
-            | "Predict" >> predict.with_output_types(kind)
-        )
-        return scored
+        check_in_flight(batching, step.batching, step.in_flight)
+        rows = min(batching.max_size or _GATHERED_ROWS, _GATHERED_ROWS) * step.in_flight
+        gather = beam.ParDo(GatherTables(rows)).with_output_types(list[TimedExample])
+        gathered = tables | "Gather" >> gather
+        # without dead letters, the row to blame is looked for and told
+        policy = step.policy or FailurePolicy(Exception, is_fatal=True)
+        predict = step.predict(self._edge, batching, tables.pipeline, policy)
+        if step.policy is None:
+            return gathered | "Predict" >> predict.with_output_types(kind)
+        predict = predict.with_output_types(kind, **{FAILED: kind, COUNTS: Count})
+        outputs = gathered | "Predict" >> predict.with_outputs(FAILED, COUNTS, main="scored")
+        check_failures(outputs[COUNTS], (), (), step.threshold)
+        return outputs["scored"], RunInferenceDLQ(outputs[FAILED], (), ())
 
-    def _check(self) -> None:
+    def _check(self, key: str | None) -> None:
         step = self._step
-        if step.keyed is not None:
+        if step.keyed is not None and step.models is None:
             raise ConfigurationError(
-                "RunTableInference takes tables, which have no keys: pass the inner handler"
+                "RunTableInference takes tables, whose rows need no key for one model: pass the "
+                "inner handler"
             )
-        if step.description.preprocess_fns or step.description.postprocess_fns:
+        if (key is None) != (step.models is None):
+            raise ConfigurationError(
+                "RunTableInference: key= names the column that chooses a row's model, and belongs "
+                "to KeyedModelHandler([KeyModelMapping(...), ...]); one needs the other"
+            )
+        each = [describe(handler) for handler in step.handlers]
+        functions = [f for one in each for f in (*one.preprocess_fns, *one.postprocess_fns)]
+        if functions or step.outer_preprocess_fns or step.outer_postprocess_fns:
             raise ConfigurationError(
                 "RunTableInference calls no preprocess or postprocess functions, which take single "
                 "examples: map the tables before or after it"

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.typehints import typehints
 
-from runinference.batching import as_beam_kwargs, check_batching
+from runinference.batching import as_beam_kwargs, check_batching, check_in_flight
 from runinference.coders import TimedExample, UntimedExample
 from runinference.config import BatchConfig, Execution
+from runinference.dead_letters import check_failures
+from runinference.failures import COUNTS, FAILED, FailurePolicy, RunInferenceDLQ
+from runinference.functions import Functions, functions_by_key
 from runinference.handler import Handler
 from runinference.results import PredictionResult
 from runinference.rows import AttachTime, RowEdge
-from runinference.step import Keyed, Step
+from runinference.step import InferenceTransform, Keyed, Step
+from runinference.watching import Refresh, Watching
 
 __all__ = ["RunInference"]
 
 
-class RunInference(beam.PTransform[Any, Any]):
+class RunInference(InferenceTransform):
     """Predicts every example of a PCollection with a model.
 
     From ``PCollection[example]`` to ``PCollection[PredictionResult]``; with a
@@ -34,6 +37,14 @@ class RunInference(beam.PTransform[Any, Any]):
         metrics_namespace: instead of the handler's own.
         preserve_timestamps: False to have each result at the end of its window, as Beam's own
             RunInference does; it saves reading and writing a timestamp per example.
+        model_metadata_pcoll: a PCollection that tells of other models while the pipeline runs, of
+            :class:`ModelMetadata`, or of lists of :class:`KeyModelPathMapping` with a model per
+            key. It is a side input, of which the last element counts.
+        watch_model_pattern: files, of which the one that was changed last is the model.
+        refresh: ``"poll"``: each worker looks for files itself, which works with every runner;
+            ``"side_input"``: the runner does, for all workers together, where it supports
+            side inputs that go on.
+        refresh_interval_s: seconds between two looks.
         options: with a name, what the handler's constructor takes.
 
     Raises:
@@ -51,6 +62,10 @@ class RunInference(beam.PTransform[Any, Any]):
         inference_args: dict[str, Any] | None = None,
         metrics_namespace: str | None = None,
         preserve_timestamps: bool = True,
+        model_metadata_pcoll: Any = None,
+        watch_model_pattern: str | None = None,
+        refresh: Refresh = "poll",
+        refresh_interval_s: float = 60.0,
         **options: Any,
     ) -> None:
         super().__init__()
@@ -62,76 +77,59 @@ class RunInference(beam.PTransform[Any, Any]):
             execution or Execution(),
             inference_args,
             metrics_namespace,
+            Watching(model_metadata_pcoll, watch_model_pattern, refresh, refresh_interval_s),
         )
         self._preserve_timestamps = preserve_timestamps
 
-    def default_label(self) -> str:
-        """``RunInference(<handler>: <model's base name>)``, so that two models need no labels."""
-        return self._step.label()
-
-    def annotations(self) -> dict[str, Any]:
-        """What a runner may show of the step."""
-        return {**super().annotations(), **self._step.annotations()}
-
-    def expand(self, examples: beam.PCollection[Any]) -> beam.PCollection[Any]:
+    def expand(self, examples: beam.PCollection[Any]) -> Any:
         """Preprocess, batch, predict, postprocess."""
         step = self._step
         description = step.description
         batching = step.batching.over(description.batching)
         skips_batching = description.skips_batching or step.outer_skips_batching
-        check_batching(batching, step.batching, step.handler, skips_batching, examples.windowing)
+        check_batching(batching, step.batching, skips_batching, examples.windowing)
+        check_in_flight(batching, step.batching, step.in_flight, skips_batching)
         keyed = step.keyed
         key_type = _key_type(examples.element_type)
-
-        examples = _apply(examples, step.outer_preprocess_fns, "PreprocessPair", None, None)
+        # a batch that the user made has its keys inside, out of reach of the inner handler's
         inner_keyed = None if skips_batching else keyed
-        examples = _apply(examples, description.preprocess_fns, "Preprocess", inner_keyed, key_type)
+
+        before = Functions("preprocess", step.policy)
+        examples = before.apply(examples, step.outer_preprocess_fns, "PreprocessPair", keyed)
+        examples = before.apply(
+            examples, description.preprocess_fns, "Preprocess", inner_keyed, key_type
+        )
+        if step.models is not None:
+            functions = functions_by_key(step.models, "get_preprocess_fns")
+            examples = before.apply(examples, functions, "Preprocess", keyed)
         timed = self._preserve_timestamps and not skips_batching
         if timed:
             attach = beam.ParDo(AttachTime())  # type: ignore[no-untyped-call]  # of Beam's DoFn
             examples = examples | "KeepTime" >> attach.with_output_types(TimedExample)
         if not skips_batching:
-            kwargs = as_beam_kwargs(batching, timed=timed, keyed=keyed)
+            kwargs = as_beam_kwargs(batching, timed=timed, keyed=keyed, in_flight=step.in_flight)
             batched = beam.BatchElements(**kwargs)
             # a type whose coder does not pickle examples to know their sizes
             kind = TimedExample if timed else UntimedExample
             examples = examples | "Batch" >> batched.with_output_types(typehints.List[kind])
         edge = RowEdge(keyed, timed=timed, is_batched=not skips_batching)
-        predict = step.predict(edge, batching, examples.pipeline)
-        results = examples | "Predict" >> predict.with_output_types(_result_type(keyed, key_type))
-        results = _apply(results, description.postprocess_fns, "Postprocess", keyed, key_type)
-        return _apply(results, step.outer_postprocess_fns, "PostprocessPair", None, None)
-
-
-def _apply(
-    elements: beam.PCollection[Any],
-    functions: Iterable[Callable[[Any], Any]],
-    label: str,
-    keyed: str | None,
-    key_type: Any,
-) -> beam.PCollection[Any]:
-    for number, function in enumerate(functions):
-        mapped = beam.Map(function)
-        if keyed is not None:
-            mapped = beam.Map(_OnValue(function, is_always=keyed == "always"))
-            if keyed == "always":
-                mapped = mapped.with_output_types(typehints.Tuple[key_type, typehints.Any])
-        elements = elements | f"{label}-{number}" >> mapped
-    return elements
-
-
-class _OnValue:
-    """Applies a function to the value of a pair."""
-
-    def __init__(self, function: Callable[[Any], Any], is_always: bool) -> None:
-        self._function = function
-        self._is_always = is_always
-
-    def __call__(self, element: Any) -> Any:
-        if not self._is_always and not (isinstance(element, tuple) and len(element) == 2):
-            return self._function(element)
-        key, value = element
-        return key, self._function(value)
+        predict = step.predict(edge, batching, examples.pipeline, step.policy or FailurePolicy())
+        predict = predict.with_output_types(_result_type(keyed, key_type))
+        after = Functions("postprocess", step.policy)
+        if step.policy is None:
+            results = examples | "Predict" >> predict
+        else:
+            outputs = examples | "Predict" >> predict.with_outputs(FAILED, COUNTS, main="results")
+            results = outputs["results"]
+        results = after.apply(results, description.postprocess_fns, "Postprocess", keyed, key_type)
+        if step.models is not None:
+            functions = functions_by_key(step.models, "get_postprocess_fns")
+            results = after.apply(results, functions, "Postprocess", keyed)
+        results = after.apply(results, step.outer_postprocess_fns, "PostprocessPair", keyed)
+        if step.policy is None:
+            return results
+        check_failures(outputs[COUNTS], before.failed, after.failed, step.threshold)
+        return results, RunInferenceDLQ(outputs[FAILED], before.failed, after.failed)
 
 
 def _key_type(element_type: Any) -> Any:

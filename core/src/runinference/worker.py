@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import apache_beam as beam
+from apache_beam.pvalue import TaggedOutput
 
-from runinference.batch import Positions, RowBatch, TableBatch
+from runinference.batch import Positions, RowBatch, TableBatch, pick
 from runinference.config import BatchConfig
-from runinference.hooks import Observers
+from runinference.errors import FatalExampleError
+from runinference.failures import COUNTS, Count, Failed, FailurePolicy, Isolation, Reason
+from runinference.hooks import ExamplesFailed, Observers
+from runinference.in_flight import InFlight
+from runinference.limits import Limits
 from runinference.metrics import BeamMetrics
-from runinference.model import Predictions
+from runinference.model import ModelVersion, Predictions
 from runinference.router import Router
-from runinference.solve import Limits, solve
+from runinference.solve import CallsInFlight, solve
 
 __all__ = ["Edge", "InferenceDoFn", "Part"]
 
@@ -41,13 +48,27 @@ class Edge(Protocol[BatchT]):
         batch: BatchT,
         keys: Sequence[Any] | None,
         parts: Sequence[Part],
+        failures: Sequence[Failed],
         windows: Sequence[Any],
     ) -> Iterable[Any]:
-        """The elements that go out, windowed where the edge keeps time itself."""
+        """The elements that go out, windowed where the edge keeps time itself; those of failed
+        examples under the tag ``FAILED``."""
+
+    def locate(self, element: Any, position: int) -> str:
+        """Names an example of the element for a reader."""
 
 
 class InferenceDoFn(beam.DoFn):
-    """Predicts each element's examples with the models that the router chooses."""
+    """Predicts each element's examples with the models that the router chooses.
+
+    Args:
+        edge: between elements and batches.
+        router: chooses the models.
+        inference_args: extra arguments of every call of a model.
+        metrics_namespace: of Beam's metrics; none are reported where None.
+        policy: which errors fail examples rather than the bundle.
+        in_flight: how many calls are made at a time.
+    """
 
     def __init__(
         self,
@@ -55,11 +76,15 @@ class InferenceDoFn(beam.DoFn):
         router: Router,
         inference_args: dict[str, Any] | None,
         metrics_namespace: str | None,
+        policy: FailurePolicy,
+        in_flight: int = 1,
     ) -> None:
         self._edge = edge
         self._router = router
         self._inference_args = inference_args
         self._metrics_namespace = metrics_namespace
+        self._policy = policy
+        self._in_flight = in_flight
 
     def setup(self) -> None:
         """Load the model, or take the one that this process has."""
@@ -67,39 +92,128 @@ class InferenceDoFn(beam.DoFn):
         self._metrics = None if namespace is None else BeamMetrics(namespace)
         self._observers = Observers([] if self._metrics is None else [self._metrics])
         self._limits: dict[BatchConfig, Limits] = {}
+        self._isolations: dict[ModelVersion, Isolation] = {}
+        self._of_model: dict[ModelVersion, tuple[BeamMetrics, Observers]] = {}
         self._router.open(self._observers)
+        self._calls: CallsInFlight = InFlight(self._in_flight)
 
-    def process(self, element: Any, windowed: Any = beam.DoFn.WindowedValueParam) -> Iterable[Any]:
-        """Predict one element."""
+    def process(
+        self, element: Any, windowed: Any = beam.DoFn.WindowedValueParam, told: Any = None
+    ) -> Iterable[Any]:
+        """Predict one element, with the models that a side input tells, if one does."""
+        if told is not None:
+            self._router.update(told, self._observers)
         batch, keys = self._edge.open(element)
-        parts = []
-        if len(batch):
-            for version, positions in self._router.split(keys, len(batch)):
-                limits = self._limits_of(version.batching)
-                with self._router.lease(version, self._observers) as model:
-                    for own, predictions in solve(
-                        batch.take(positions), model, limits, self._inference_args, self._observers
-                    ):
-                        where = own if positions == range(len(batch)) else _pick(positions, own)
-                        parts.append(Part(where, predictions, model.model_id))
-        return self._edge.emit(element, batch, keys, parts, windowed.windows)
+        if self._metrics is not None:
+            self._metrics.received(len(batch))
+        try:
+            parts, failures = self._predict(batch, keys)
+        except FatalExampleError as error:
+            where = self._edge.locate(element, error.position)
+            raise FatalExampleError(f"{where}: {error}", error.position) from error.__cause__
+        results = self._edge.emit(element, batch, keys, parts, failures, windowed.windows)
+        if not self._policy.exc_class or self._policy.is_fatal:
+            return results
+        return itertools.chain(results, _count(len(batch), failures))
 
     def finish_bundle(self) -> None:
         """Report what happened outside of a batch."""
         if self._metrics is not None:
             self._metrics.flush()
+            for metrics, _ in self._of_model.values():
+                metrics.flush()
 
     def teardown(self) -> None:
-        """Let go of the models."""
+        """Let go of the models, after the last call of them."""
+        if hasattr(self, "_calls"):
+            self._calls.close()
         if hasattr(self, "_observers"):  # a setup that failed is torn down too
             self._router.close(self._observers)
 
-    def _limits_of(self, config: BatchConfig) -> Limits:
-        limits = self._limits.get(config)
-        if limits is None:
-            limits = self._limits[config] = Limits(config)
-        return limits
+    def _predict(
+        self, batch: RowBatch | TableBatch, keys: Sequence[Any] | None
+    ) -> tuple[list[Part], list[Failed]]:
+        parts: list[Part] = []
+        failures: list[Failed] = []
+        if not len(batch):
+            return parts, failures
+        for chosen, positions in self._router.split(keys, len(batch)):
+            try:
+                solved = self._predict_group(chosen, batch, positions)
+            except FatalExampleError as error:
+                where = pick(positions, [error.position])[0]
+                raise FatalExampleError(str(error), where) from error.__cause__
+            for own, predictions, model_id in solved[0]:
+                parts.append(Part(pick(positions, own), predictions, model_id))
+            for failed in solved[1]:
+                own = failed.positions
+                failures.append(failed._replace(positions=pick(positions, own)))
+        return parts, failures
+
+    def _predict_group(
+        self, chosen: ModelVersion | Exception, batch: RowBatch | TableBatch, positions: Positions
+    ) -> tuple[list[Part], list[Failed]]:
+        """Predict the examples of one model; the positions are those in the group."""
+        with contextlib.ExitStack() as stack:
+            observers = self._observers
+            try:
+                if isinstance(chosen, Exception):
+                    raise chosen
+                observers = self._observers_of(chosen)
+                model = stack.enter_context(self._router.lease(chosen, observers))
+            except Exception as error:
+                if not self._router.isolates_loads:
+                    raise
+                return [], [self._without_model(error, positions, observers)]
+            limits = self._limits.get(chosen.batching)
+            if limits is None:
+                limits = self._limits[chosen.batching] = Limits(chosen.batching)
+            solved = solve(
+                batch.take(positions),
+                model,
+                limits,
+                self._inference_args,
+                observers,
+                self._policy,
+                self._isolations.setdefault(chosen, Isolation()),
+                self._calls,
+            )
+            return [Part(*part, model.model_id) for part in solved.parts], solved.failures
+
+    def _without_model(
+        self, error: Exception, positions: Positions, observers: Observers
+    ) -> Failed:
+        """The failure of examples for which there is no model.
+
+        Raises:
+            FatalExampleError: the policy is fatal; for the first of them.
+            Exception: the error itself, where the policy does not take it.
+        """
+        if not isinstance(error, self._policy.exc_class):
+            raise error
+        if self._policy.is_fatal:
+            raise FatalExampleError(Reason.of(error).brief) from error
+        failed = Failed(range(len(positions)), Reason.of(error), None, "load")
+        observers.examples_failed(
+            ExamplesFailed(
+                "", None, len(positions), "load", failed.reason.type, failed.reason.message
+            )
+        )
+        return failed
+
+    def _observers_of(self, version: ModelVersion) -> Observers:
+        """Those of the step, and where it has a model per key, the metrics of this one."""
+        if version.metrics_prefix is None or self._metrics is None:
+            return self._observers
+        namespace = self._metrics_namespace
+        assert namespace is not None
+        if version not in self._of_model:
+            metrics = BeamMetrics(namespace, version.metrics_prefix)
+            self._of_model[version] = metrics, Observers([self._metrics, metrics])
+        return self._of_model[version][1]
 
 
-def _pick(positions: Positions, own: Positions) -> list[int]:
-    return [positions[position] for position in own]
+def _count(examples: int, failures: Sequence[Failed]) -> Iterator[TaggedOutput[str, Any]]:
+    failed = sum(len(failure.positions) for failure in failures)
+    first = failures[0].reason.text if failures else None
+    yield TaggedOutput(COUNTS, Count(examples, failed, first))

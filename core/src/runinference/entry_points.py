@@ -1,0 +1,62 @@
+"""List the entry points of a group, whatever state the installed distributions are in."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterator
+
+import importlib_metadata
+from packaging.utils import canonicalize_name
+
+__all__ = ["Registration", "registrations"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Registration:
+    """An entry point with what is known of its distribution; nothing of it has been imported.
+
+    Attributes:
+        entry: its name, and ``module:attribute``.
+        distribution: what ``pip`` calls the distribution, in the spelling that all tools agree on.
+        version: of the distribution.
+        requires: what the distribution requires, as in its metadata.
+    """
+
+    entry: importlib_metadata.EntryPoint
+    distribution: str
+    version: str
+    requires: tuple[str, ...]
+
+
+def registrations(group: str) -> list[Registration]:
+    """The entry points of a group; one whose distribution has lost its metadata is left out."""
+    found = []
+    for entry in _entries(group):
+        dist = entry.dist
+        if dist is None:
+            continue
+        try:
+            name, version, requires = dist.name, dist.version, tuple(dist.requires or ())
+        except Exception as error:  # noqa: BLE001 - a damaged installation harms nobody else
+            _log.warning("entry point %r (%s) is left out: %r", entry.name, entry.value, error)
+            continue
+        found.append(Registration(entry, canonicalize_name(name), version, requires))
+    return found
+
+
+def _entries(group: str) -> list[importlib_metadata.EntryPoint]:
+    try:
+        return list(importlib_metadata.entry_points(group=group))
+    except Exception:  # noqa: BLE001 - one file that cannot be parsed hides all others
+        return list(_readable_entries(group))
+
+
+def _readable_entries(group: str) -> Iterator[importlib_metadata.EntryPoint]:
+    for dist in importlib_metadata.distributions():
+        try:
+            yield from dist.entry_points.select(group=group)
+        except Exception as error:  # noqa: BLE001 - as above
+            _log.warning("the entry points of %s cannot be read: %r", dist, error)

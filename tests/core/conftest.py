@@ -1,0 +1,51 @@
+"""Distributions to install for a test: their metadata and one module."""
+
+import sys
+
+import pytest
+
+HANDLER = """
+class Handler:
+    def __init__(self, model_uri: str, scale: float = 1.0): self.scale = scale
+    def load_model(self): return self.scale
+    def run_inference(self, batch, model, inference_args=None): return [x * model for x in batch]
+
+def function(): pass
+"""
+
+
+class Installer:
+    """``install(name, {entry: target})`` puts a distribution on the path."""
+
+    source = HANDLER
+
+    def __init__(self, folder, monkeypatch):
+        self._folder = folder
+        self._monkeypatch = monkeypatch
+
+    def __call__(
+        self,
+        name,
+        entry_points,
+        requires="runinference>=0.1,<0.2",
+        source=HANDLER,
+        group="runinference.handlers",
+    ):
+        site = self._folder / f"site-{name}"
+        info = site / f"{name}-1.2.dist-info"
+        info.mkdir(parents=True)
+        required = f"Requires-Dist: {requires}\n" if requires else ""
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n{required}"
+        )
+        lines = "".join(f"{entry} = {target}\n" for entry, target in entry_points.items())
+        (info / "entry_points.txt").write_text(f"[{group}]\n{lines}")
+        (site / f"{name}_module.py").write_text(source)
+        self._monkeypatch.syspath_prepend(str(site))
+        self._monkeypatch.delitem(sys.modules, f"{name}_module", raising=False)
+        return info
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    return Installer(tmp_path, monkeypatch)
