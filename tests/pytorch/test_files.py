@@ -1,19 +1,21 @@
 """Files with weights and programs: what loads, and what every other file is told."""
 
+import hashlib
 import io
 import os
 import pickle
 import subprocess
 import sys
-import zipfile
+from pathlib import Path
 
 import nets
 import pytest
 import safetensors.torch
 import torch
 
+from runinference import files
 from runinference.errors import ConfigurationError, ModelLoadError
-from runinference_pytorch import PytorchModelHandlerTensor
+from runinference_pytorch import PytorchModelHandlerKeyedTensor, PytorchModelHandlerTensor
 
 ADVICE = ("weights_only`", "to `False`", "add_safe_globals", "trusted source")
 
@@ -59,9 +61,6 @@ def test_weights_are_loaded_and_ready_to_predict(saved, name):
 
 
 def test_the_model_id_is_the_digest_of_the_file(saved):
-    import hashlib
-    from pathlib import Path
-
     path = saved(nets.Net())
     digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     assert load(path)[0].model_id == f"{path}@{digest[:12]}"
@@ -215,7 +214,7 @@ def test_absent_empty_and_folder(tmp_path):
 @pytest.mark.parametrize("value", [torch.eye(3).to_sparse(), torch.zeros(3, device="meta")])
 def test_only_dense_tensors_with_data_are_loaded(tmp_path, value):
     path = write(tmp_path / "model.pt", saved_bytes({"weight": value}))
-    assert "only dense tensors" in refused(path)
+    assert "Only dense tensors" in refused(path)
 
 
 @pytest.mark.parametrize("thing", [[1, 2], torch.zeros(3), 7, {1: torch.zeros(3)}])
@@ -263,54 +262,38 @@ def test_every_damaged_file_is_a_load_error_or_loads(tmp_path, kind):
     assert refusals >= 200
 
 
-# torch.jit is deprecated since torch 2.9 and still what many files hold.
-@pytest.fixture
-def program(tmp_path):
-    path = tmp_path / "program.pt"
-    torch.jit.save(torch.jit.script(nets.Normed()), path)
-    return str(path)
+def test_a_pinned_file_is_the_one_that_is_loaded(saved):
+    path = saved(nets.Net())
+    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    assert load(path, model_sha256=digest)[0].sha256 == digest
+    Path(saved(nets.Net())).read_bytes()  # other weights, under the same name
+    changed = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    message = refused(path, model_sha256=digest)
+    assert f"sha256 {digest}" in message
+    assert f"sha256 {changed}" in message
+    with pytest.raises(ConfigurationError, match="64 hexadecimal"):
+        PytorchModelHandlerKeyedTensor(path, nets.Net, model_sha256=digest[:12])
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-class TestProgram:
-    def test_it_predicts_where_that_is_allowed(self, program):
-        handler = PytorchModelHandlerTensor(torch_script_model_path=program, allow_model_code=True)
-        rows = handler.run_inference([torch.ones(3), torch.zeros(3)], handler.load_model())
-        torch.testing.assert_close(rows[1], torch.zeros(3))
-        assert handler.model_id.startswith(f"{program}@")
+def test_weights_that_are_not_those_that_were_saved_are_refused(tmp_path):
+    # PyTorch itself does not look at the checksums
+    state = nets.Net().state_dict()
+    data = bytearray(saved_bytes(state))
+    data[data.index(state["layers.0.weight"].numpy().tobytes())] ^= 1
+    assert torch.load(io.BytesIO(data), weights_only=True).keys() == state.keys()
+    assert "does not have the checksum" in refused(write(tmp_path / "model.pt", bytes(data)))
 
-    def test_it_is_refused_where_that_is_not_said(self, program):
-        with pytest.raises(ConfigurationError, match="allow_model_code=True"):
-            PytorchModelHandlerTensor(torch_script_model_path=program)
 
-    def test_it_is_not_weights(self, program):
-        message = refused(program)
-        assert "found a TorchScript archive" in message
-        assert "torch_script_model_path" in message
+def test_files_without_checksums_are_loaded_all_the_same(tmp_path):
+    torch.serialization.set_crc32_options(False)
+    try:
+        data = saved_bytes(nets.Net().state_dict())
+    finally:
+        torch.serialization.set_crc32_options(True)
+    load(write(tmp_path / "model.pt", data))
 
-    def test_weights_are_not_a_program(self, saved):
-        for path in (saved(nets.Net()), saved(nets.Net(), "m.safetensors")):
-            handler = PytorchModelHandlerTensor(torch_script_model_path=path, allow_model_code=True)
-            with pytest.raises(ModelLoadError, match="pass it as state_dict_path"):
-                handler.load_model()
 
-    def test_an_exported_program_is_named(self, tmp_path):
-        exported = torch.export.export(nets.Net().eval(), (torch.zeros(3, 4),))
-        torch.export.save(exported, tmp_path / "model.pt2")
-        assert "pt2 archive" in refused(tmp_path / "model.pt2")
-
-    def test_a_damaged_one_is_a_load_error(self, program, tmp_path):
-        with open(program, "rb") as file:
-            data = file.read()
-        path = tmp_path / "damaged.pt"
-        path.write_bytes(data[: len(data) // 2])
-        handler = PytorchModelHandlerTensor(
-            torch_script_model_path=str(path), allow_model_code=True
-        )
-        with pytest.raises(ModelLoadError, match="expected a TorchScript archive"):
-            handler.load_model()
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("model/constants.pkl", b"nothing")
-            archive.writestr("model/data.pkl", b"nothing")
-        with pytest.raises(ModelLoadError):
-            handler.load_model()
+def test_an_archive_that_is_larger_than_memory_is_refused(saved, monkeypatch):
+    path = saved(nets.Net())
+    monkeypatch.setattr(files, "available_bytes", lambda: 100)
+    assert "0.0 GB of memory are free" in refused(path)

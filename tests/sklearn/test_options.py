@@ -80,11 +80,15 @@ def test_handlers_pickle_and_follow_another_path(handler, save, classifier):
 
 def test_a_model_without_the_method(save):
     path = save(LinearRegression().fit([[1.0]], [1.0]))
-    with pytest.raises(ModelLoadError, match=r"LinearRegression.*no predict_proba\(\); it has pr"):
+    with pytest.raises(
+        ModelLoadError, match=r"with predict_proba\(\), found a LinearRegression\. It has pr"
+    ):
         SklearnModelHandlerNumpy(path, method="predict_proba").load_model()
-    with pytest.raises(ModelLoadError, match=r"no predict\(\); it has transform: say method='tra"):
+    with pytest.raises(
+        ModelLoadError, match=r"a StandardScaler\. It has transform: say method='tra"
+    ):
         SklearnModelHandlerNumpy(save(StandardScaler().fit([[1.0]]))).load_model()
-    with pytest.raises(ModelLoadError, match=r"a dict, which has no predict\(\); is it a model"):
+    with pytest.raises(ModelLoadError, match=r"with predict\(\), found a dict\. Is it a model\?"):
         SklearnModelHandlerNumpy(save({"model": 1})).load_model()
 
 

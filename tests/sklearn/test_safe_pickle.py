@@ -30,7 +30,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 from threadpoolctl import threadpool_limits
 
-from runinference_sklearn.safe_pickle import BlockedNameError, decompress, loads
+from runinference_sklearn.compressed import decompress
+from runinference_sklearn.safe_pickle import BlockedNameError, loads
+from runinference_sklearn.structures import check_structures
 
 
 class Call:
@@ -66,7 +68,9 @@ def test_every_estimator_of_sklearn_loads_and_answers_as_after_plain_unpickling(
             for kind in ("pickle", "joblib"):
                 data = dumped(estimator, kind)
                 expected = answers(joblib.load(io.BytesIO(data)), inputs)
-                if not same(answers(loads(data), inputs), expected):
+                loaded = loads(data)
+                check_structures(loaded)
+                if not same(answers(loaded, inputs), expected):
                     different.append(f"{name} ({kind})")
     assert different == []
     assert len(names) > 190

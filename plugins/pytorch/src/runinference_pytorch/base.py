@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from runinference.files import parse_sha256
 from runinference.outputs import BatchAxis
 from runinference_pytorch import options
 from runinference_pytorch.devices import parse_device
@@ -37,6 +38,7 @@ class PytorchModelHandler(TensorSteps):
         dtype: str | Mapping[str, str] | None = None,
         outputs: Sequence[str] | None = None,
         batch_axis: BatchAxis = 0,
+        model_sha256: str | None = None,
     ) -> None:
         """Say which model to load and how to call it; nothing is read yet and torch not imported.
 
@@ -49,13 +51,14 @@ class PytorchModelHandler(TensorSteps):
             device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, ``GPU`` (the same as ``cuda``), in any
                 case; one that is not there is an error when the model is loaded. ``auto`` takes a
                 GPU where there is one, else the CPU.
-            torch_script_model_path: file with a TorchScript program, instead of weights and class;
-                needs ``allow_model_code``.
+            torch_script_model_path: file with a program, of TorchScript or of ``torch.export``
+                (.pt2), instead of weights and class; needs ``allow_model_code``.
             allow_model_code: True to run the program of ``torch_script_model_path``, which can do
                 what the user that runs it can; for files from a trusted source.
             state_dict_key: where a checkpoint nests the weights, such as ``model`` or
                 ``module.state_dict``.
-            load_model_args: further arguments of ``torch.load`` or ``torch.jit.load``.
+            load_model_args: further arguments of ``torch.load``, or for a program of
+                ``torch.jit.load`` or ``torch.export.load``.
             method: method of the model to call instead of the model itself, such as ``generate``.
             inference_fn: function to call instead of the model, as
                 ``inference_fn(batch, model, device, inference_args)``, in inference mode:
@@ -71,6 +74,8 @@ class PytorchModelHandler(TensorSteps):
                 default.
             batch_axis: the axis of the outputs that counts the examples, for all leaves or per
                 leaf; None for a leaf that is the same for all examples.
+            model_sha256: the SHA-256 digest that the model's file has to have, 64 hexadecimal
+                digits.
 
         Raises:
             ConfigurationError: options that cannot work, or cannot work together.
@@ -84,12 +89,14 @@ class PytorchModelHandler(TensorSteps):
                 allow_model_code=allow_model_code,
                 state_dict_key=state_dict_key,
             )
+            options.check_environment(allow_model_code=allow_model_code)
         options.check_load_model_args(load_model_args)
         options.check_call(method, inference_fn)
         options.check_outputs(outputs)
         options.check_dtype(dtype, is_keyed=self._is_keyed)
         check_padding(padding, is_keyed=self._is_keyed)
         self.model_path = torch_script_model_path or state_dict_path
+        self.model_sha256 = parse_sha256(model_sha256)
         self.model_class = model_class
         self.model_params = dict(model_params or {})
         self.device = parse_device(device)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from runinference.errors import ConfigurationError, ExampleError, ModelLoadError
+from runinference.policy import model_code_refusal
 from runinference_pytorch.building import check_model_class
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "check_call",
     "check_dtype",
+    "check_environment",
     "check_load_model_args",
     "check_method",
     "check_outputs",
@@ -60,15 +62,15 @@ def check_source(
         extra = [name for name, value in weights.items() if value is not None]
         if extra:
             raise ConfigurationError(
-                f"torch_script_model_path and {extra[0]}: a TorchScript program brings class and "
-                "weights; give one or the other"
+                f"torch_script_model_path and {extra[0]}: a program brings class and weights; give "
+                "one or the other"
             )
         if not allow_model_code:
             raise ConfigurationError(
-                f"torch_script_model_path={torch_script_model_path!r}: a TorchScript file is a "
-                "program, which can do what the user that runs it can. If it comes from a source "
-                "that you trust, say allow_model_code=True; else load weights alone, with "
-                "state_dict_path and model_class"
+                f"torch_script_model_path={torch_script_model_path!r}: a file of TorchScript or of "
+                "torch.export is a program, which can do what the user that runs it can. If it "
+                "comes from a source that you trust, say allow_model_code=True; else load weights "
+                "alone, with state_dict_path and model_class"
             )
         return
     if allow_model_code:
@@ -88,6 +90,17 @@ def check_source(
             "model_class=Net or model_class='package.module:Net'"
         )
     check_model_class(model_class, model_params or {})
+
+
+def check_environment(*, allow_model_code: bool) -> None:
+    """Refuse what the environment forbids.
+
+    Raises:
+        ConfigurationError: it forbids that a model file runs code.
+    """
+    refusal = model_code_refusal("allow_model_code=True") if allow_model_code else None
+    if refusal is not None:
+        raise ConfigurationError(refusal)
 
 
 def check_load_model_args(load_model_args: Mapping[str, Any] | None) -> None:

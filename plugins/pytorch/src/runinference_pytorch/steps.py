@@ -43,7 +43,9 @@ class TensorSteps(VectorModelHandler[Any, "nn.Module"]):
     method: str | None = None
     model_class: str | Callable[..., Any] | None = None
     model_params: Mapping[str, Any] = MappingProxyType({})
+    model_sha256: str | None = None
     padding: Padding | Mapping[str, Padding] | None = None
+    imports = ("torch",)
     state_dict_key: str | None = None
 
     _is_keyed = False
@@ -56,23 +58,23 @@ class TensorSteps(VectorModelHandler[Any, "nn.Module"]):
         Raises:
             ModelLoadError: the file, the class or the device cannot be used.
         """
-        from runinference_pytorch import model_files, weights
+        from runinference_pytorch import model_files, programs, weights
 
         device = resolve_device(self.device)
         assert self.model_path is not None
-        file = read_model(self.model_path)
+        file = read_model(self.model_path, self.model_sha256)
         if self.is_program:
-            model = model_files.load_program(file, self.load_model_args)
+            model = programs.load_program(file, self.load_model_args, device)
         else:
             assert self.model_class is not None
             state = model_files.read_state_dict(file, self.state_dict_key, self.load_model_args)
             model = build_model(self.model_class, self.model_params)
             weights.load_state_dict(model, state, file)
+            model = model.to(device).eval()
         options.check_method(self.method, model)
-        model = model.to(device).eval()
         for parameter in model.parameters():
             parameter.requires_grad_(False)
-        self.model_id = file.model_id
+        self.model_id, self.sha256 = file.model_id, file.sha256
         return model
 
     def set_threads(self, model: nn.Module, threads: int) -> None:

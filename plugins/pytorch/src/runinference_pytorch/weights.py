@@ -9,8 +9,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
-from runinference.errors import ModelLoadError
-from runinference.files import ModelFile
+from runinference.files import ModelFile, load_error
 
 __all__ = ["listed", "load_state_dict"]
 
@@ -30,9 +29,11 @@ def load_state_dict(model: nn.Module, state: dict[str, Any], file: ModelFile) ->
     except Exception as error:
         kind = type(model).__qualname__
         problems = _misfits(state, expected) or [f"{type(error).__name__}: {error}"]
-        raise ModelLoadError(
-            f"the weights of {file.model_id!r} do not fit {kind}: {'; '.join(problems)}. "
-            f"{_hint(state, expected)}"
+        raise load_error(
+            file,
+            f"the weights of {kind}",
+            _hint(state, expected),
+            found=f"some that do not fit: {'; '.join(problems)}",
         ) from error
 
 
@@ -84,7 +85,7 @@ def _hint(state: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
         if {name.removeprefix(prefix) for name in state} == set(expected):
             return (
                 f"Every key of the file begins with {prefix!r}, as wrappers of a model leave it: "
-                "save the state dict of the model inside, or rename the keys"
+                "save the state dict of the model inside, or rename the keys."
             )
     return "Is model_class with model_params the model that the weights were saved from?"
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
+from runinference import stacking
 from runinference.errors import ExampleError
 
 __all__ = ["stack"]
@@ -24,26 +23,17 @@ def stack(examples: Sequence[Any]) -> Any:
     """
     first = examples[0]
     if _is_text(first):
-        _require(_is_text, examples)
+        stacking.require_alike(_is_text, examples)
         return list(examples)
     if _is_sparse(first):
-        _require(_is_sparse, examples)
+        stacking.require_alike(_is_sparse, examples)
         return _sparse_matrix(examples)
-    if first is None or isinstance(first, Mapping) or hasattr(first, "columns"):
+    if isinstance(first, Mapping) or hasattr(first, "columns"):
         raise ExampleError(
-            f"example 0 is {_kind(first)}: give its values in the order of the model's features, "
-            "or a DataFrame to SklearnModelHandlerPandas (sklearn-pandas)"
+            f"example 0 is {stacking.kind_of(first)}: give its values in the order of the model's "
+            "features, or a DataFrame to SklearnModelHandlerPandas (sklearn-pandas)"
         )
-    try:
-        stacked = np.stack(examples)
-    except ValueError as error:
-        raise _different(examples) from error
-    if stacked.dtype.kind in "US":
-        # numpy makes texts of all values of a sequence in which there is one
-        return _without_conversion(examples, stacked)
-    if stacked.dtype.kind == "O" and stacked.ndim < 2:
-        _require(lambda example: isinstance(example, type(first)), examples)
-    return stacked
+    return stacking.stack(examples)
 
 
 def _sparse_matrix(examples: Sequence[Any]) -> Any:
@@ -57,47 +47,8 @@ def _sparse_matrix(examples: Sequence[Any]) -> Any:
                 "row"
             )
         if row.shape != rows[0].shape:
-            raise _different_shapes(position, rows[0].shape, row.shape)
+            raise stacking.different_shapes(position, rows[0].shape, row.shape)
     return sparse.vstack(rows, format="csr")
-
-
-def _without_conversion(examples: Sequence[Any], stacked: np.ndarray[Any, Any]) -> Any:
-    values = np.empty(stacked.shape, dtype=object)
-    for position, example in enumerate(examples):
-        values[position] = example.tolist() if isinstance(example, np.ndarray) else example
-    return stacked if all(map(_is_text, values.flat)) else values
-
-
-def _require(is_alike: Callable[[Any], bool], examples: Sequence[Any]) -> None:
-    for position, example in enumerate(examples):
-        if not is_alike(example):
-            raise ExampleError(
-                f"example {position} is {_kind(example)}, while example 0 is {_kind(examples[0])}: "
-                "the examples of one model are of one kind"
-            )
-
-
-def _different(examples: Sequence[Any]) -> ExampleError:
-    shapes = []
-    for position, example in enumerate(examples):
-        try:
-            shapes.append(np.shape(example))
-        except ValueError:  # numpy's own words name no example
-            return ExampleError(f"example {position} is not one row: its values differ in length")
-    for position, shape in enumerate(shapes):
-        if shape != shapes[0]:
-            return _different_shapes(position, shapes[0], shape)
-    return ExampleError(f"{len(examples)} examples such as {examples[0]!r:.100} make no batch")
-
-
-def _different_shapes(
-    position: int, first: tuple[int, ...], other: tuple[int, ...]
-) -> ExampleError:
-    return ExampleError(
-        f"example {position} has shape {other}, while example 0 has shape {first}: give each the "
-        "model's features, or predict them one by one with "
-        "RunInference(..., batching=BatchConfig(max_size=1))"
-    )
 
 
 def _is_text(example: Any) -> bool:
@@ -106,7 +57,3 @@ def _is_text(example: Any) -> bool:
 
 def _is_sparse(example: Any) -> bool:
     return hasattr(example, "tocsr")  # scipy.sparse is not imported for those who have no such rows
-
-
-def _kind(example: Any) -> str:
-    return "None" if example is None else f"a {type(example).__name__}"

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import numpy as np
 import pyarrow as pa
 
 from runinference.columns import matrix
-from runinference.errors import ConfigurationError, ExampleError, FeatureError, ModelLoadError
-from runinference.files import read_model
+from runinference.errors import ConfigurationError, ExampleError, FeatureError
+from runinference.files import load_error, parse_sha256, read_model
+from runinference.frames import FrameModelHandler
 from runinference.handler import VectorModelHandler
-from runinference.hints import listed
-from runinference_sklearn import arrays, features, frames, model_files
-from runinference_sklearn.model_files import ModelFileType
+from runinference_sklearn import arrays, features, model_files
+from runinference_sklearn.model_files import ModelFileType, Trust
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +39,7 @@ class _SklearnModelHandler(VectorModelHandler[ExampleT, Any]):
         inference_fn: Callable[[Any, Any, dict[str, Any] | None], Any] | None = None,
         trusted_types: Sequence[str] = (),
         allow_unsafe_pickle: bool = False,
+        model_sha256: str | None = None,
     ) -> None:
         """Say which model to load, and what to ask it.
 
@@ -52,6 +53,7 @@ class _SklearnModelHandler(VectorModelHandler[ExampleT, Any]):
             trusted_types: names that the model file may use besides scikit-learn's own, each
                 "package.module.Class".
             allow_unsafe_pickle: load a pickle or joblib file whatever it names and runs.
+            model_sha256: the SHA-256 digest that the model file has to have, 64 hexadecimal digits.
 
         Raises:
             ConfigurationError: an option out of its range, or two that exclude each other.
@@ -70,12 +72,16 @@ class _SklearnModelHandler(VectorModelHandler[ExampleT, Any]):
             raise ConfigurationError(
                 f"trusted_types={trusted_types!r} is a string: write [{trusted_types!r}]"
             )
+        trust = Trust(tuple(trusted_types), allow_unsafe_pickle)
+        refusal = trust.refusal()
+        if refusal is not None:
+            raise ConfigurationError(refusal)
         self._model_uri = str(model_uri)
+        self._model_sha256 = parse_sha256(model_sha256)
         self._model_file_type = model_files.file_type(model_file_type)
         self._method = method
         self._inference_fn = inference_fn
-        self._trusted_types = tuple(trusted_types)
-        self._allow_unsafe_pickle = allow_unsafe_pickle
+        self._trust = trust
 
     @property
     def model_path(self) -> str:  # type: ignore[override]  # set through update_model_path
@@ -91,23 +97,17 @@ class _SklearnModelHandler(VectorModelHandler[ExampleT, Any]):
         """The model; its file is read once, so that what was hashed is what is loaded.
 
         Raises:
-            ModelLoadError: absent, damaged, of another format, with something in it that is not
-                trusted, or a model without the method.
+            ModelLoadError: absent, damaged, of another format or digest, with something in it that
+                is not trusted, or a model without the method.
         """
-        file = read_model(self._model_uri)
-        model = model_files.load(
-            file, self._model_file_type, self._trusted_types, self._allow_unsafe_pickle
-        )
+        file = read_model(self._model_uri, self._model_sha256)
+        model = model_files.load(file, self._model_file_type, self._trust)
         if self._inference_fn is None and not callable(getattr(model, self._method, None)):
-            known = [method for method in _METHODS if callable(getattr(model, method, None))]
-            has = (
-                f"it has {', '.join(known)}: say method={known[0]!r}" if known else "is it a model?"
-            )
-            raise ModelLoadError(
-                f"model file {file.path!r} holds a {features.describe(model)}, which has no "
-                f"{self._method}(); {has}"
-            )
-        self.model_id = file.model_id
+            has = [method for method in _METHODS if callable(getattr(model, method, None))]
+            remedy = f"It has {', '.join(has)}: say method={has[0]!r}." if has else "Is it a model?"
+            found = f"a {features.describe(model)}"
+            raise load_error(file, f"a model with {self._method}()", remedy, found=found)
+        self.model_id, self.sha256 = file.model_id, file.sha256
         return model
 
     def predict(self, batch: Any, model: Any, inference_args: dict[str, Any] | None) -> Any:
@@ -211,13 +211,15 @@ class SklearnModelHandlerNumpy(_SklearnModelHandler[Any]):
         return column
 
 
-class SklearnModelHandlerPandas(_SklearnModelHandler["pd.DataFrame"]):
+class SklearnModelHandlerPandas(_SklearnModelHandler["pd.DataFrame"], FrameModelHandler[Any]):
     """Asks a scikit-learn model about pandas DataFrames.
 
     An example is a frame of one row or more, and has one prediction: of one row, that row's; of
     several rows, an array with one entry per row. Columns may stand in any order, and the model
     does not see those that it was not trained on. The result holds the frame as it came.
     """
+
+    array_handler = "SklearnModelHandlerNumpy (sklearn-numpy)"
 
     def collate(self, examples: Sequence[pd.DataFrame], model: Any) -> pd.DataFrame:
         """One frame of all rows, with the columns in the model's order.
@@ -226,9 +228,8 @@ class SklearnModelHandlerPandas(_SklearnModelHandler["pd.DataFrame"]):
             ExampleError: an example that is no frame, or has no rows, or too few columns.
             FeatureError: a frame lacks a column that the model needs.
         """
-        names = self._columns(model)
-        joined = frames.join(examples, names)
-        if names is None:
+        joined: pd.DataFrame = super().collate(examples, model)
+        if self.frame_columns(model) is None:
             self._check_count(joined.shape[1], model, ExampleError, "the frames have")
         return joined
 
@@ -238,48 +239,17 @@ class SklearnModelHandlerPandas(_SklearnModelHandler["pd.DataFrame"]):
         Raises:
             FeatureError: an absent column, or another number of features.
         """
-        names = self._columns(model)
-        if names is None:
+        if self.frame_columns(model) is None:
             self._check_count(table.num_columns, model, FeatureError, "the table has")
-        else:
-            missing = [name for name in names if name not in table.column_names]
-            if missing:
-                raise FeatureError(
-                    f"the model was trained on {listed(missing)}, not among the "
-                    f"features {listed(table.column_names)}"
-                )
-            table = table.select(names)
-        # Metadata of the frame that a table once was would turn columns into an index.
-        frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
+        frame: pd.DataFrame = super().collate_table(table, model)
         return frame
-
-    def examples_from(self, table: pa.Table, model: Any) -> Sequence[pd.DataFrame]:
-        """The rows of a table as frames of one row each."""
-        frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
-        return [frame.iloc[row : row + 1] for row in range(len(frame))]
-
-    def run_prepared(
-        self, examples: Sequence[pd.DataFrame], model: Any, inference_args: dict[str, Any] | None
-    ) -> list[Any]:
-        """One prediction per frame, in order."""
-        lengths = [len(frame) for frame in examples]
-        outputs = self.predict(self.collate(examples, model), model, inference_args)
-        outputs = list(outputs) if isinstance(outputs, Iterator) else outputs
-        if max(lengths) > 1:
-            count = sum(lengths)
-            self.read_outputs(outputs, count)  # for its errors, which count rows
-            outputs = frames.cut(outputs, lengths)
-        return self.split(outputs, examples)
 
     def feature_names(self, model: Any) -> Sequence[str] | None:
         """The columns of the frame that the model was trained on, without those that it drops."""
         return features.used_names(model)
 
-    def get_num_bytes(self, batch: Sequence[pd.DataFrame]) -> int:
-        """Bytes of the values; constant in their number."""
-        return frames.num_bytes(batch)
-
-    def _columns(self, model: Any) -> list[str] | None:
+    def frame_columns(self, model: Any) -> Sequence[str] | None:
+        """All where a function is called, which may want others than the model."""
         return None if self._inference_fn is not None else features.used_names(model)
 
 

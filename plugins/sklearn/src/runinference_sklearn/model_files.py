@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
-from collections.abc import Sequence
+import zipfile
 from typing import Any
 
 from runinference.errors import ConfigurationError, ModelLoadError
-from runinference.files import ModelFile, load_error
+from runinference.files import ModelFile, check_unpacked, load_error
+from runinference.policy import model_code_refusal
+from runinference_sklearn.structures import check_structures
 
-__all__ = ["ModelFileType", "file_type", "load"]
+__all__ = ["ModelFileType", "Trust", "file_type", "load"]
 
 
 class ModelFileType(enum.StrEnum):
@@ -20,6 +23,31 @@ class ModelFileType(enum.StrEnum):
     SKOPS = "skops"
 
 
+@dataclasses.dataclass(frozen=True)
+class Trust:
+    """What a user permits a model file; never what the file says of itself.
+
+    Attributes:
+        types: names that it may use besides those known to be harmless, ``package.module.Class``.
+        is_blind: whether a pickle may name anything, and so run any code.
+    """
+
+    types: tuple[str, ...] = ()
+    is_blind: bool = False
+
+    def refusal(self) -> str | None:
+        """Why the environment refuses this much trust; None where it does not."""
+        if self.is_blind:
+            return model_code_refusal("allow_unsafe_pickle=True")
+        unknown = f"trusted_types={list(self.types)!r}"
+        if not self.types or model_code_refusal(unknown) is None:
+            return None
+        from runinference_sklearn.allowed import is_allowed  # may import scikit-learn
+
+        more = [name for name in self.types if not is_allowed(*name.rpartition(".")[::2])]
+        return model_code_refusal(f"trusted_types={more!r}") if more else None
+
+
 _EXPECTED = {
     ModelFileType.PICKLE: "a pickle",
     ModelFileType.JOBLIB: "a joblib file",
@@ -27,6 +55,7 @@ _EXPECTED = {
     None: "a skops, joblib or pickle file",
 }
 _ZIP_MAGIC = b"PK\x03\x04"
+_CHUNK_BYTES = 1 << 16
 _SAVE_AGAIN = "Save or copy the model again, or name another file."
 
 
@@ -48,80 +77,105 @@ def file_type(value: ModelFileType | str | None) -> ModelFileType | None:
         ) from None
 
 
-def load(
-    file: ModelFile,
-    kind: ModelFileType | None,
-    trusted_types: Sequence[str],
-    allow_unsafe_pickle: bool,
-) -> Any:
+def load(file: ModelFile, kind: ModelFileType | None, trust: Trust) -> Any:
     """The model in a file.
 
     Args:
         file: its content.
         kind: the format; told by the content where None.
-        trusted_types: names that the file may use besides those known to be harmless.
-        allow_unsafe_pickle: whether a pickle may name anything, and so run any code.
+        trust: what the file may name.
 
     Raises:
-        ModelLoadError: damaged, of another format, or with something in it that is not trusted.
+        ModelLoadError: damaged, of another format, with something in it that is not trusted, or
+            with more trust than the environment permits here.
     """
+    refusal = trust.refusal()
+    if refusal is not None:
+        raise load_error(file, "a file that needs no such trust", f"{refusal}.")
     is_zip = file.data.startswith(_ZIP_MAGIC)
     if is_zip != (kind is ModelFileType.SKOPS) and kind is not None:
         remedy = "Leave out model_file_type, or say what it is." if is_zip else _SAVE_AGAIN
         raise load_error(file, _EXPECTED[kind], remedy)
     try:
-        if is_zip:
-            return _load_skops(file, trusted_types)
-        if not _looks_pickled(file.data) and kind is None:
-            raise load_error(file, _EXPECTED[None], _SAVE_AGAIN)
-        if allow_unsafe_pickle:
-            return _load_anything(file)
-        return _load_pickle(file, trusted_types)
+        model = _read(file, kind, trust, is_zip=is_zip)
+        check_structures(model)
+        return model
     except ModelLoadError:
         raise
     except Exception as error:  # damaged files raise nearly every type
         raise load_error(file, _EXPECTED[kind], _remedy(error)) from error
 
 
-def _load_skops(file: ModelFile, trusted_types: Sequence[str]) -> Any:
+def _read(file: ModelFile, kind: ModelFileType | None, trust: Trust, *, is_zip: bool) -> Any:
+    if is_zip:
+        return _load_skops(file, trust)
+    if not _looks_pickled(file.data) and kind is None:
+        raise load_error(file, _EXPECTED[None], _SAVE_AGAIN)
+    return _load_anything(file) if trust.is_blind else _load_pickle(file, trust)
+
+
+def _load_skops(file: ModelFile, trust: Trust) -> Any:
     from skops import io as skops_io  # slow to import, and not needed for the other formats
 
+    with zipfile.ZipFile(file.open()) as archive:
+        _check_members(archive)
     untrusted = skops_io.get_untrusted_types(data=file.data)
-    blocked = [name for name in untrusted if name not in trusted_types]
+    blocked = [name for name in untrusted if name not in trust.types]
     if blocked:
-        raise ModelLoadError(
-            f"model file {file.path!r} (a skops file) holds types that are not trusted: "
-            f"{', '.join(blocked)}. Look through them, and where you trust them and the file's "
-            f"source say trusted_types={untrusted!r}"
+        raise load_error(
+            file,
+            "a skops file of types that are trusted",
+            "Look through them, and where you trust them and the file's source say "
+            f"trusted_types={untrusted!r}.",
+            found=f"one that also holds {', '.join(blocked)}",
         )
-    return skops_io.loads(file.data, trusted=list(trusted_types))
+    return skops_io.loads(file.data, trusted=list(trust.types))
 
 
-def _load_pickle(file: ModelFile, trusted_types: Sequence[str]) -> Any:
+def _check_members(archive: zipfile.ZipFile) -> None:
+    """Read what is compressed once, a little at a time: a header may say less than there is."""
+    stored = [info for info in archive.infolist() if info.compress_type == zipfile.ZIP_STORED]
+    unpacked = sum(info.file_size for info in stored)
+    check_unpacked(unpacked)
+    for info in archive.infolist():
+        if info.compress_type != zipfile.ZIP_STORED:
+            with archive.open(info) as member:
+                while chunk := member.read(_CHUNK_BYTES):
+                    unpacked += len(chunk)
+                    check_unpacked(unpacked)
+
+
+def _load_pickle(file: ModelFile, trust: Trust) -> Any:
     from runinference_sklearn.safe_pickle import BlockedNameError, loads
 
     try:
-        return loads(file.data, trusted_types)
+        return loads(file.data, trust.types)
     except BlockedNameError as error:
-        raise ModelLoadError(
-            f"model file {file.path!r} (a pickle) names {error.name}, which is not on the list of "
-            "what scikit-learn's models need. If you trust it, say "
-            f"trusted_types=[{error.name!r}]; better, save the model with skops.io.dump, a format "
-            "that runs no code; allow_unsafe_pickle=True loads the file whatever it runs"
+        raise load_error(
+            file,
+            "a pickle of what scikit-learn's models need",
+            f"If you trust it, say trusted_types=[{error.name!r}]; better, save the model with "
+            "skops.io.dump, a format that runs no code; allow_unsafe_pickle=True loads the file "
+            "whatever it runs.",
+            found=f"one that names {error.name}",
         ) from error
 
 
 def _load_anything(file: ModelFile) -> Any:
+    import io
+
     import joblib
 
-    return joblib.load(file.open())  # reads what pickle wrote too
+    from runinference_sklearn.compressed import decompress
+
+    return joblib.load(io.BytesIO(decompress(file.data)))  # reads what pickle wrote too
 
 
 def _looks_pickled(data: bytes) -> bool:
-    from runinference_sklearn.safe_pickle import decompress
+    from runinference_sklearn.compressed import first_byte
 
     try:
-        return decompress(data)[:1] == b"\x80"  # since protocol 2
+        return first_byte(data) == b"\x80"  # since protocol 2
     except Exception:  # noqa: BLE001  # a damaged archive is for the loader to report
         return True
 

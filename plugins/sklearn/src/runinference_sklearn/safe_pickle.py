@@ -4,28 +4,25 @@ A pickle is a program: it names functions and classes, and calls them. This unpi
 name that is not on a list (see :mod:`runinference_sklearn.allowed`) before anything is called. It
 reads what ``pickle`` and ``joblib`` write, compressed or not.
 
-It keeps a file from running something. It cannot keep one that was made for it from leading
-scikit-learn's compiled code astray with arrays that make no sense (a tree whose branches lead
-nowhere): load the files of strangers in a process of their own.
+It keeps a file from running something. Whether the arrays in it make sense to scikit-learn's
+compiled code is looked at afterwards, for the most common models (see
+:mod:`runinference_sklearn.structures`): load the files of strangers in a process of their own.
 """
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
-import lzma
 import pickle
-import zlib
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any, BinaryIO
 
 import numpy as np
 from joblib.numpy_pickle import NumpyArrayWrapper, NumpyUnpickler
 
 from runinference_sklearn.allowed import is_allowed
+from runinference_sklearn.compressed import decompress
 
-__all__ = ["BlockedNameError", "decompress", "loads"]
+__all__ = ["BlockedNameError", "loads"]
 
 
 class BlockedNameError(pickle.UnpicklingError):
@@ -52,31 +49,6 @@ def loads(data: bytes, trusted: Collection[str] = ()) -> Any:
         Exception: the file is damaged; of almost any type.
     """
     return _Unpickler(io.BytesIO(decompress(data)), frozenset(trusted)).load()
-
-
-def decompress(data: bytes) -> bytes:
-    """The content of a file that one of joblib's compressors wrote, or ``data`` itself."""
-    for magic, decompressor in _DECOMPRESSORS:
-        if data.startswith(magic):
-            return decompressor(data)
-    return data
-
-
-def _decompress_lz4(data: bytes) -> bytes:
-    from lz4.frame import decompress  # joblib writes it only where lz4 is installed
-
-    content: bytes = decompress(data)
-    return content
-
-
-_DECOMPRESSORS: tuple[tuple[bytes, Callable[[bytes], bytes]], ...] = (
-    (b"\x78", zlib.decompress),
-    (b"\x1f\x8b", gzip.decompress),
-    (b"BZ", bz2.decompress),
-    (b"\xfd7zXZ", lzma.decompress),
-    (b"\x5d\x00", lzma.decompress),
-    (b"\x04\x22\x4d\x18", _decompress_lz4),
-)
 
 
 class _ArrayType:
