@@ -15,6 +15,7 @@ HANDLERS = """
     import json
     import logging
     import os
+    import subprocess
     import time
     import warnings
     from typing import Literal
@@ -42,13 +43,13 @@ HANDLERS = """
             scale: float = 1.0,
             answer: Literal["number", "vector", "parts", "text"] = "number",
         ) -> None:
-            self.model_uri = self.model_path = model_uri
+            self.model_path = model_uri
             self.scale = scale
             self.answer = answer
 
         def load_model(self):
-            file = read_model(self.model_uri)
-            self.model_id = file.model_id
+            file = read_model(self.model_path)
+            self.model_id, self.sha256 = file.model_id, file.sha256
             try:
                 return np.array(json.loads(file.data))
             except ValueError as error:
@@ -59,6 +60,9 @@ HANDLERS = """
 
         def collate_table(self, table, model):
             return matrix(table)
+
+        def examples_from(self, table, model):
+            return list(matrix(table))
 
         def predict(self, batch, model, inference_args):
             if batch.shape[1] != len(model):
@@ -84,10 +88,42 @@ HANDLERS = """
             raise MemoryError
 
 
+    class Named(Linear):
+        '''Was trained on two columns by name; takes note of each load.'''
+
+        def load_model(self):
+            with open("loads", "a") as loads:
+                loads.write("once ")
+            return super().load_model()
+
+        def feature_names(self, model):
+            return ["a", "b"]
+
+
     class Slow(Linear):
         def predict(self, batch, model, inference_args):
             time.sleep(30)
             return super().predict(batch, model, inference_args)
+
+
+    class Paced(Linear):
+        def predict(self, batch, model, inference_args):
+            time.sleep((inference_args or {}).get("seconds", 0))
+            if (batch[:, 1] == (inference_args or {}).get("bad")).any():
+                raise ValueError("a bad row")
+            return super().predict(batch, model, {})
+
+
+    class Disturbed(Linear):
+        '''Has a command run in its second call, as somebody else might run it then.'''
+
+        calls = 0
+
+        def predict(self, batch, model, inference_args):
+            self.calls += 1
+            if self.calls == 2:
+                subprocess.run(inference_args["command"], shell=True, check=True)
+            return super().predict(batch, model, {})
 
 
     class Warning(Linear):
@@ -123,11 +159,20 @@ HANDLERS = """
         def run_inference(self, batch, model, inference_args=None):
             return [int(x) if batch[0] < 2 else str(x) for x in batch]
 """
+METADATA = """\
+Metadata-Version: 2.1
+Name: acme-plugin
+Version: 1.5
+Requires-Dist: runinference>=0.1,<0.2
+"""
 ENTRIES = """
     [runinference.handlers]
     linear = acme_handlers:Linear
     raising = acme_handlers:Raising
+    named = acme_handlers:Named
     slow = acme_handlers:Slow
+    paced = acme_handlers:Paced
+    disturbed = acme_handlers:Disturbed
     warning = acme_handlers:Warning
     changing = acme_handlers:Changing
     process = acme_handlers:Process
@@ -143,7 +188,7 @@ def plugin(tmp_path_factory):
     site = tmp_path_factory.mktemp("site")
     info = site / "acme_plugin-1.5.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-plugin\nVersion: 1.5\n")
+    (info / "METADATA").write_text(METADATA)
     (info / "entry_points.txt").write_text(textwrap.dedent(ENTRIES))
     (site / "acme_handlers.py").write_text(textwrap.dedent(HANDLERS))
     (site / "acme_broken.py").write_text("import no_such_framework\n")

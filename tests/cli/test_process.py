@@ -113,7 +113,7 @@ def test_an_interrupt_leaves_nothing(start):
     process.send_signal(signal.SIGINT)
     # a call into a library that does not return is interrupted only when it does
     status, out, err = finish(process)
-    assert (status, out, err) == (130, "", "interrupted: no results were left\n")
+    assert (status, out, err) == (130, "", "interrupted: no results were put into place\n")
     assert sorted(path.name for path in Path.cwd().iterdir()) == ["in", "model.json"]
 
 

@@ -1,6 +1,7 @@
 """Files in, the same rows with predictions out."""
 
 import gzip
+import hashlib
 import json
 from pathlib import Path
 
@@ -13,6 +14,20 @@ ROWS = [(1.0, 1, "x"), (2.0, 2, "y"), (3.0, 3, "z"), (4.0, 4, "x"), (5.0, 5, "y"
 SCORED = [{"a": a, "b": b, "name": name, "prediction": a + 10 * b} for a, b, name in ROWS]
 
 
+def _damage(path, *columns):
+    """Overwrite the pages of columns, so that who reads them fails."""
+    group = pa.parquet.ParquetFile(path).metadata.row_group(0)
+    content = bytearray(Path(path).read_bytes())
+    for number in range(group.num_columns):
+        column = group.column(number)
+        if column.path_in_schema in columns:
+            start = column.dictionary_page_offset or column.data_page_offset
+            content[start : start + column.total_compressed_size] = (
+                b"\xff" * column.total_compressed_size
+            )
+    Path(path).write_bytes(content)
+
+
 def names(output="out"):
     return sorted(path.name for path in Path(output).iterdir())
 
@@ -23,11 +38,13 @@ def test_every_row_is_scored_in_its_order_and_the_summary_says_so(score, results
     assert outcome.err == ""
     assert results() == SCORED
     assert names() == ["_SUCCESS", "part-00000-of-00002.parquet", "part-00001-of-00002.parquet"]
-    first, batches, model, files = outcome.out.splitlines()
+    first, batches, model, digest, files = outcome.out.splitlines()
     assert first.startswith("scored 5 rows in ")
     assert " rows/s)" in first
     assert batches == "1 batch of 5 rows on average"
-    assert model.startswith("model model.json@")
+    sha256 = hashlib.sha256(Path("model.json").read_bytes()).hexdigest()
+    assert model == f"model model.json@{sha256[:12]}"
+    assert digest == f"sha256 {sha256}"
     assert files == "2 files in out"
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
 
@@ -51,6 +68,32 @@ def test_without_features_a_model_that_names_none_sees_the_numeric_columns_not_k
     write("one.parquet", id=[7, 8], a=[1.0, 2.0], b=[1, 2], text=["x", "y"])
     assert score(input="one.parquet", keep="id,text").status == 0
     assert [row["prediction"] for row in results()] == [11.0, 22.0]
+
+
+@pytest.mark.parametrize("process", ["false", "true"])
+def test_columns_that_nobody_needs_are_not_read(score, results, write, process):
+    write("one.parquet", a=[1.0, 2.0], b=[1, 2], id=[7, 8], wide=["x", "y"], c=[0.5, 0.5])
+    _damage("one.parquet", "wide", "c")
+    model = {"handler": "named", "handler.model_uri": "model.json", "input": "one.parquet"}
+    place = {"execution.process": process}
+    assert score(**model, **place, keep="id").status == 0
+    assert results() == [{"id": 7, "prediction": 11.0}, {"id": 8, "prediction": 22.0}]
+    assert Path("loads").read_text() == "once "
+    # without names the model sees every number, and c is one
+    outcome = score("--overwrite", input="one.parquet", keep="id")
+    assert outcome.status == 1
+    assert "one.parquet" in outcome.err
+
+
+def test_a_column_that_the_model_names_and_the_file_lacks_is_told_with_those_there_are(
+    score, write
+):
+    write("one.parquet", a=[1.0], bb=[1], id=[7], other=[0.5])
+    model = {"handler": "named", "handler.model_uri": "model.json", "input": "one.parquet"}
+    outcome = score(**model, keep="id")
+    assert outcome.status == 1
+    assert "the table has no column 'b'; did you mean 'bb'?" in outcome.err
+    assert "'other'" in outcome.err
 
 
 def test_results_of_a_run_can_be_the_input_of_the_next(score, results):

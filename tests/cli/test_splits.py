@@ -11,10 +11,11 @@ import pytest
 
 from runinference_cli import splits
 from runinference_cli.input_file import ReadError
-from runinference_cli.pipeline import LostRowsError, Written, read_manifest
+from runinference_cli.pipeline import LostRowsError
 from runinference_cli.readers import read_blocks
 from runinference_cli.sources import find_sources, plan
 from runinference_cli.splits import Split, rows_before
+from runinference_cli.write_tables import Written, read_manifest
 
 COUNT = 1000
 
@@ -134,6 +135,15 @@ def test_a_model_that_fails_is_told_with_the_rows_of_the_file(score, monkeypatch
     model = {"handler.model_uri": "model.json"}
     outcome = score(handler="raising", input="rows.jsonl", **model)
     assert outcome.status == 1
+    assert "the model failed on rows.jsonl, row 1: " in outcome.err
+
+
+def test_what_no_row_is_to_blame_for_is_told_with_all_rows_of_the_call(score, monkeypatch):
+    monkeypatch.setattr(splits, "MAX_SPLIT_BYTES", 10_000)
+    write_json(Path("rows.jsonl"), [{"a": number, "b": "text"} for number in range(COUNT)])
+    model = {"handler.model_uri": "model.json"}
+    outcome = score(handler="linear", features="a,b", input="rows.jsonl", **model)
+    assert outcome.status == 1
     # few rows are predicted together, also those of several parts
     first, last = r"rows\.jsonl \(rows 1 to \d+\)", r"rows\.jsonl \(rows \d+ to 1000\)"
     assert re.search(f"; in {first} (and|to) {last}", outcome.err), outcome.err
@@ -145,12 +155,12 @@ def test_a_part_that_was_not_written_or_not_whole_is_told(tmp_path):
     with pytest.raises(LostRowsError, match="left no results"):
         read_manifest(tmp_path, parts)
     listed = tmp_path / "list-1.json"
-    first, second = Written(0, "x", 2, "a: int64"), Written(1, "y", 3, "a: int64")
+    first, second = Written(0, "x", 2, "a: int64", 2), Written(1, "y", 3, "a: int64", 3)
     listed.write_text(json.dumps([second]))
     with pytest.raises(LostRowsError, match="2 parts were to be written, and 1 were"):
         read_manifest(tmp_path, parts)
     (tmp_path / "list-2.json").write_text(json.dumps([first]))
-    assert read_manifest(tmp_path, parts) == [first, second]
+    assert read_manifest(tmp_path, parts) == ([first, second], [])
     (tmp_path / "list-2.json").write_text(json.dumps([first._replace(rows=1)]))
     with pytest.raises(LostRowsError, match="1 rows of 2 were written"):
         read_manifest(tmp_path, parts)

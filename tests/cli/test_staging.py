@@ -75,14 +75,35 @@ def test_what_a_killed_run_left_is_removed_and_what_it_replaced_put_back(tmp_pat
     left = tmp_path / ".out.partial-killed"
     (left / "written").mkdir(parents=True)
     (left / "written/part").write_text("half")
+    (left / "results").mkdir()  # not yet put into place
     (left / "replaced").mkdir()
     (left / "replaced/part-00000-of-00001.txt").write_text("old")
     other = tmp_path / ".output.partial-killed"
     other.mkdir()
-    with pytest.raises(ZeroDivisionError), staging(str(tmp_path / "out"), overwrite=False):
-        raise ZeroDivisionError
+    with pytest.raises(UsageError, match="the folder is not empty"):
+        put(tmp_path / "out", "new")
     assert read(tmp_path / "out") == "old"
     assert sorted(os.listdir(tmp_path)) == [".output.partial-killed", "out"]
+
+
+@pytest.mark.parametrize("name", [".out.partial-killed", ".out.partial-killed.removed"])
+def test_results_that_were_replaced_do_not_come_back(tmp_path, name):
+    left = tmp_path / name
+    (left / "replaced").mkdir(parents=True)
+    (left / "replaced/part-00000-of-00001.txt").write_text("old")
+    if name.endswith(".removed"):  # by a run that was killed when it removed them
+        (left / "results").mkdir()
+    put(tmp_path / "out", "new")
+    assert read(tmp_path / "out") == "new"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_thread_that_goes_on_after_the_end_writes_nowhere(tmp_path):
+    with staging(str(tmp_path / "out"), overwrite=False) as stage:
+        pass
+    with pytest.raises(FileNotFoundError):
+        (stage.written / "attempt").write_text("late")
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_run_that_goes_on_keeps_its_folder(tmp_path):
@@ -111,6 +132,18 @@ def test_overwriting_takes_nothing_but_results(tmp_path):
     with pytest.raises(UsageError, match=r"holds other files \(thesis\.tex\)"):
         put(tmp_path, "new", overwrite=True)
     assert (tmp_path / "thesis.tex").read_text() == "dear"
+
+
+def test_overwriting_takes_nothing_that_was_put_there_during_the_run(tmp_path):
+    output = tmp_path / "out"
+    put(output, "old")
+    with staging(str(output), overwrite=True) as stage:
+        (stage.written / "attempt").write_text("new")
+        (output / "thesis.tex").write_text("dear")
+        with pytest.raises(UsageError, match=r"holds other files \(thesis\.tex\)"):
+            stage.publish(["attempt"], ".txt")
+    assert read(output) == "old"
+    assert (output / "thesis.tex").read_text() == "dear"
 
 
 @pytest.fixture

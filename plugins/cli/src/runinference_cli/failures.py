@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import re
 
-from runinference.errors import RunInferenceError
+from runinference.errors import FatalExampleError, RunInferenceError
 
 __all__ = ["RunFailedError", "UsageError", "explain", "original"]
 
@@ -39,6 +39,11 @@ def explain(error: BaseException, where: str = "") -> str:
         error: as :func:`original` returns it.
         where: the file and rows that were being predicted, where they were.
     """
+    if isinstance(error, FatalExampleError):
+        return (
+            f"the model failed on {error} (--failures FOLDER puts failed rows aside, --features "
+            "says which columns the model sees, --traceback where it failed)"
+        )
     place = f"; in {where}" if where else ""
     if isinstance(error, RunInferenceError):
         return f"{error}{place}"

@@ -12,18 +12,16 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from runinference.config import ROW_ONLY, BatchConfig, Execution
 from runinference.registry import available_handlers, handler_class
+from runinference_cli.class_options import add_class_options, given_options
 from runinference_cli.config_file import check_keys, read_config
 from runinference_cli.failures import UsageError
 from runinference_cli.wording import reword
 
 __all__ = ["ScoreOptions", "parse_score"]
-
-# A value of any type is data, also where it looks like {class_path: ...}.
-set_parsing_settings(instantiate_subclass_spec_in_any=False)
 
 _LISTS = ("input", "features", "keep")
 _GROUPS = ("handler", "batching", "execution")
@@ -47,6 +45,8 @@ class ScoreOptions:
     output_format: str
     output_column: str
     overwrite: bool
+    failures: str | None
+    failure_threshold: float
     inference_args: dict[str, Any] | None
     batching: BatchConfig
     execution: Execution
@@ -188,6 +188,18 @@ def _parser(name: str | None) -> ArgumentParser:
     add("--output-column", default="prediction", help="the name of the predictions' column")
     add("--overwrite", action="store_true", help="replace the results that are in the folder")
     add(
+        "--failures",
+        help="a folder for the rows that fail, with the reason; without it a row that fails fails "
+        "the run",
+    )
+    add(
+        "--failure-threshold",
+        type=float,
+        default=1.0,
+        help="the share of rows that may fail before the run does; 1 if not told, and a run in "
+        "which every row failed does fail",
+    )
+    add(
         "--inference-args",
         type=dict[str, Any] | None,
         help="extra arguments of each call of the model: '{name: value}', or --inference-args.NAME",
@@ -200,17 +212,11 @@ def _parser(name: str | None) -> ArgumentParser:
         help="show what the libraries log, from this level on",
     )
     if name is not None:
-        _add_group(parser, "handler", handler_class(name), f"options of {name}")
-    _add_group(parser, "batching", BatchConfig, "how many rows go into a call of the model")
-    _add_group(parser, "execution", Execution, "where and how the model runs")
+        add_class_options(parser, "handler", handler_class(name), f"options of {name}")
+    title = "how many rows go into a call of the model"
+    add_class_options(parser, "batching", BatchConfig, title, skip=ROW_ONLY)
+    add_class_options(parser, "execution", Execution, "where and how the model runs")
     return parser
-
-
-def _add_group(parser: ArgumentParser, key: str, kind: type[Any], title: str) -> None:
-    skip = ROW_ONLY if kind is BatchConfig else frozenset()
-    parser.add_argument_group(title).add_class_arguments(
-        kind, key, as_group=False, instantiate=False, fail_untyped=False, skip=skip
-    )
 
 
 def _as_lists(config: dict[str, Any]) -> dict[str, Any]:
@@ -224,11 +230,7 @@ def _options(
     name: str, parsed: Namespace, made: Namespace, defaults: Namespace, beam: list[str]
 ) -> ScoreOptions:
     def group(key: str) -> dict[str, Any]:
-        if key not in made:
-            return {}
-        told, unset = parsed[key], defaults[key]
-        # an option left at its default is not passed on: what runs is the class's own default
-        return {k: v for k, v in made[key].as_dict().items() if told[k] != unset[k]}
+        return given_options(key, parsed, made, defaults)
 
     return ScoreOptions(
         handler=name,
@@ -243,6 +245,8 @@ def _options(
         output_format=parsed["output_format"],
         output_column=parsed["output_column"],
         overwrite=parsed["overwrite"],
+        failures=parsed["failures"],
+        failure_threshold=parsed["failure_threshold"],
         inference_args=made["inference_args"],
         batching=BatchConfig(**group("batching")),
         execution=Execution(**group("execution")),

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import sys
+import textwrap
 import threading
 from collections.abc import Iterator
 
-from runinference.hooks import BatchFailed, BatchPredicted, ModelLoaded, observer
+from runinference.failures import Reason
+from runinference.hooks import BatchFailed, BatchPredicted, ExamplesFailed, ModelLoaded, observer
 
-__all__ = ["Counts", "live", "summary"]
+__all__ = ["Counts", "failures_summary", "live", "summary"]
+
+_REASONS = 3
 
 
 class Counts:
@@ -20,6 +25,8 @@ class Counts:
         batches: calls of the model so far.
         load_seconds: of all loads together.
         model_id: of the model that was loaded last.
+        sha256: of the file of the model that was loaded last.
+        failures: rows that failed so far, by type and message of the error.
         failed: the error of the first call that failed, with the file and rows.
     """
 
@@ -29,6 +36,8 @@ class Counts:
         self.batches = 0
         self.load_seconds = 0.0
         self.model_id: str | None = None
+        self.sha256: str | None = None
+        self.failures: collections.Counter[str] = collections.Counter()
         self.failed: tuple[Exception, str] | None = None
 
     @observer
@@ -36,7 +45,7 @@ class Counts:
         """Add up the time."""
         with self._lock:
             self.load_seconds += event.seconds
-            self.model_id = event.model_id
+            self.model_id, self.sha256 = event.model_id, event.sha256
 
     @observer
     def batch_predicted(self, event: BatchPredicted) -> None:
@@ -52,6 +61,12 @@ class Counts:
 
         with self._lock:
             self.failed = self.failed or (event.error, rows_in_flight())
+
+    @observer
+    def examples_failed(self, event: ExamplesFailed) -> None:
+        """Count the rows."""
+        with self._lock:
+            self.failures[Reason(event.error_type, event.message, "").text] += event.size
 
 
 @contextlib.contextmanager
@@ -79,6 +94,8 @@ def live(counts: Counts, total: int | None) -> Iterator[None]:
         def render(self, task: Task) -> Text:
             rate = task.finished_speed or task.speed or 0
             told = f"{_count(counts.rows, 'row')}, {rate:,.0f} rows/s"
+            if counts.failures:
+                told += f", {counts.failures.total():,} failed"
             return Text(f"{told}, {_count(counts.batches, 'batch')}")
 
     done = threading.Event()
@@ -95,7 +112,9 @@ def live(counts: Counts, total: int | None) -> Iterator[None]:
         def update() -> None:
             while not done.wait(0.1):
                 description = "scoring" if counts.batches else "loading the model"
-                progress.update(task, completed=counts.rows, description=description)
+                progress.update(
+                    task, completed=counts.rows + counts.failures.total(), description=description
+                )
 
         thread = threading.Thread(target=update, daemon=True)
         thread.start()
@@ -127,7 +146,26 @@ def summary(counts: Counts, rows: int, files: int, seconds: float, output: str) 
         lines.append(f"{_count(counts.batches, 'batch')} of {size:,.0f} rows on average")
     if counts.model_id:
         lines.append(f"model {counts.model_id}")
+    if counts.sha256:
+        lines.append(f"sha256 {counts.sha256}")
     lines.append(f"{_count(files, 'file')} in {output}")
+    return "\n".join(lines)
+
+
+def failures_summary(counts: Counts, rows: int, folder: str) -> str:
+    """What became of the rows that failed, and the commonest reasons.
+
+    Args:
+        counts: empty where the model ran in other processes.
+        rows: failed and written.
+        folder: where they are.
+    """
+    lines = [f"{_count(rows, 'row')} failed" + (f", in {folder}" if rows else "")]
+    for reason, number in counts.failures.most_common(_REASONS):
+        lines.append(f"  {_count(number, 'row')}: {textwrap.shorten(reason, 200)}")
+    others = len(counts.failures) - _REASONS
+    if others > 0:
+        lines.append(f"  and {others:,} other reasons, in the column failure_message")
     return "\n".join(lines)
 
 

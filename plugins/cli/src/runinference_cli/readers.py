@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.parquet
 
-from runinference_cli.input_file import Source, open_source, readable
+from runinference_cli.input_file import ReadError, Source, open_source, readable
 from runinference_cli.splits import Split, rows_before, runs
 from runinference_cli.text_files import read_csv, read_json
 
@@ -62,6 +62,10 @@ def read_blocks(
 def _read_parquet(split: Split, schema: pa.Schema, names: list[str]) -> Iterator[pa.Table]:
     with _parquet(split.source) as file:
         end = file.metadata.num_row_groups if split.end is None else split.end
+        own = dict(zip(file.schema_arrow.names, file.schema_arrow.types, strict=True))
+        has_columns = all(own.get(name) == schema.field(name).type for name in names)
+        if not has_columns or end > file.metadata.num_row_groups:
+            raise ReadError(f"{split.source.path}: it is another file than when the run began")
         sizes = _sizes(file, range(split.start, end))
         rows = MAX_BLOCK_BYTES * sum(r for r, _ in sizes) // max(sum(b for _, b in sizes), 1)
         rows = min(max(rows, 1), MAX_BLOCK_ROWS)

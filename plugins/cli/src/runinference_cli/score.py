@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import apache_beam as beam
 import pyarrow as pa
@@ -19,20 +20,16 @@ from runinference.errors import FeatureError
 from runinference.hints import did_you_mean, listed
 from runinference.hooks import observing
 from runinference.registry import create_handler
+from runinference.table_edge import FAILURE_COLUMNS
 from runinference.tables import RunTableInference
 from runinference_cli.failures import RunFailedError, UsageError, explain, original
 from runinference_cli.options import ScoreOptions
-from runinference_cli.pipeline import (
-    LostRowsError,
-    ReadTables,
-    WriteTables,
-    Written,
-    read_manifest,
-)
-from runinference_cli.progress import Counts, live, summary
+from runinference_cli.pipeline import LostRowsError, ReadTables
+from runinference_cli.progress import Counts, failures_summary, live, summary
 from runinference_cli.sources import Plan, find_sources, plan
 from runinference_cli.staging import Staging, staging
-from runinference_cli.writers import SUFFIXES, check_writable
+from runinference_cli.write_tables import WriteTables, Written, read_manifest
+from runinference_cli.writers import SUFFIXES, check_writable, write_empty
 
 __all__ = ["score"]
 
@@ -47,6 +44,7 @@ def score(options: ScoreOptions) -> str:
         UsageError: something that is seen before anything is read.
         RunFailedError: a row was not scored; nothing is left in the output folder.
     """
+    _check_failures(options)
     runner, beam_options = _runner(options.beam)
     handler = create_handler(options.handler, **options.handler_options)
     inference = RunTableInference(
@@ -66,20 +64,50 @@ def score(options: ScoreOptions) -> str:
     if planned.schema is not None:
         _check_columns(options, planned.schema)
     counts = Counts()
-    with staging(options.output, overwrite=options.overwrite) as stage:
+    with contextlib.ExitStack() as stack:
+        overwrite = options.overwrite
+        stage = stack.enter_context(staging(options.output, overwrite=overwrite))
+        aside = None
+        if options.failures is not None:
+            aside = stack.enter_context(
+                staging(options.failures, overwrite=overwrite, option="--failures")
+            )
+            inference = inference.with_exception_handling(threshold=options.failure_threshold)
         start = time.perf_counter()
-        written: Sequence[Written] = []
+        scored: Sequence[Written] = []
+        failed: Sequence[Written] = []
         if planned.schema is not None:
             pipeline = beam.Pipeline(runner=runner, options=beam_options)
-            _build(pipeline, options, planned, planned.schema, inference, stage)
+            _build(pipeline, options, planned, planned.schema, inference, stage, aside)
             shown = contextlib.nullcontext() if options.quiet else live(counts, planned.rows)
             with observing(counts), shown:
                 _run(pipeline, counts)
-            written = _complete(read_manifest(stage.manifest, planned.splits))
-        stage.publish([entry.file for entry in written], SUFFIXES[options.output_format])
+            manifest = None if aside is None else aside.manifest
+            scored, failed = read_manifest(stage.manifest, planned.splits, manifest)
+            scored = _complete(scored)
+        if aside is not None:
+            _publish_failures(aside, failed, planned.schema, options.output_format)
+        stage.publish([entry.file for entry in scored], SUFFIXES[options.output_format])
         seconds = time.perf_counter() - start
-    rows = sum(entry.rows for entry in written)
-    return summary(counts, rows, len(written), seconds, options.output)
+    rows = sum(entry.rows for entry in scored)
+    lines = summary(counts, rows, len(scored), seconds, options.output)
+    if options.failures is not None:
+        failures = sum(entry.rows for entry in failed)
+        lines += f"\n{failures_summary(counts, failures, options.failures)}"
+    return lines
+
+
+def _publish_failures(
+    aside: Staging, failed: Sequence[Written], schema: pa.Schema | None, file_format: str
+) -> None:
+    """Put the failed rows into place; an empty file where there are none, for who reads them."""
+    files = [entry.file for entry in failed]
+    if schema is not None and not files:
+        columns = [field for field in schema if field.name not in FAILURE_COLUMNS]
+        reasons = [pa.field(name, pa.string()) for name in FAILURE_COLUMNS]
+        files = ["none"]
+        write_empty(aside.written / "none", pa.schema([*columns, *reasons]), file_format)
+    aside.publish(files, SUFFIXES[file_format])
 
 
 def _build(
@@ -89,19 +117,32 @@ def _build(
     schema: pa.Schema,
     inference: RunTableInference,
     stage: Staging,
+    aside: Staging | None,
 ) -> None:
     splits = list(enumerate(planned.splits))
     # one worker reads on from split to split; several take them one by one, in any order
     work = [splits] if _is_one_worker(pipeline) else [[split] for split in splits]
-    read = ReadTables(schema, _needed(options, schema))
-    write = WriteTables(str(stage.written), str(stage.manifest), options.output_format)
-    _ = (
+    # failed rows leave whole
+    needed = inference.needed_columns(pipeline) if aside is None else None
+    read = ReadTables(schema, needed)
+    tables = (
         pipeline
         | "Splits" >> beam.Create(work)
         | "Read" >> beam.ParDo(read).with_output_types(pa.Table)
-        | inference
-        | "Write" >> beam.ParDo(write)
     )
+    if aside is None:
+        _ = tables | inference | "Write" >> beam.ParDo(_writer(stage, options, "all"))
+        return
+    scored, dead = tables | inference
+    _ = scored | "Write" >> beam.ParDo(_writer(stage, options, "scored"))
+    failed = dead.failed_inferences
+    _ = failed | "WriteFailures" >> beam.ParDo(_writer(aside, options, "failed"))
+
+
+def _writer(
+    stage: Staging, options: ScoreOptions, rows: Literal["all", "scored", "failed"]
+) -> WriteTables:
+    return WriteTables(str(stage.written), str(stage.manifest), options.output_format, rows)
 
 
 def _is_one_worker(pipeline: beam.Pipeline) -> bool:
@@ -137,12 +178,23 @@ def _complete(written: Sequence[Written]) -> Sequence[Written]:
     return filled
 
 
-def _needed(options: ScoreOptions, schema: pa.Schema) -> list[str] | None:
-    """The columns to read; None for all, which includes that only the model knows its features."""
-    if options.features is None or options.keep is None:
-        return None
-    needed = {*options.features, *options.keep}
-    return [name for name in schema.names if name in needed]
+def _check_failures(options: ScoreOptions) -> None:
+    threshold = options.failure_threshold
+    if not 0 <= threshold <= 1:
+        raise UsageError(f"--failure-threshold {threshold}: a share is needed, from 0 to 1")
+    if options.failures is None:
+        if threshold != 1:
+            raise UsageError(
+                "--failure-threshold needs --failures FOLDER: without it the first row that fails "
+                "fails the run"
+            )
+        return
+    output, failures = os.path.realpath(options.output), os.path.realpath(options.failures)
+    if os.path.commonpath([output, failures]) in (output, failures):
+        raise UsageError(
+            f"--failures {options.failures}: it has to be another folder than --output "
+            f"{options.output}, and none inside the other"
+        )
 
 
 def _check_columns(options: ScoreOptions, schema: pa.Schema) -> None:
@@ -163,6 +215,8 @@ def _check_columns(options: ScoreOptions, schema: pa.Schema) -> None:
             f"there is a column {options.output_column!r} already: name another --output-column, "
             "or leave it out of --keep"
         )
+    if options.failures is not None:
+        check_writable(schema, options.output_format)
     check_writable(schema.empty_table().select(list(kept)).schema, options.output_format)
 
 

@@ -1,7 +1,8 @@
 """The output folder: filled beside its place, and put there when everything has succeeded.
 
 Results are written into ``.<name>.partial-<random>`` in the folder that will hold the output, so
-that putting them into place is a rename. What a killed run leaves there is removed by the next one.
+that putting them into place is a rename; results that they replace are renamed into it first. What
+a killed run leaves there is removed by the next one, which puts back what was to be replaced.
 """
 
 from __future__ import annotations
@@ -13,17 +14,19 @@ import glob
 import os
 import re
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from runinference_cli.failures import UsageError
+from runinference_cli.failures import RunFailedError, UsageError
+from runinference_cli.stopping import unstoppable
 
 __all__ = ["SUCCESS", "Staging", "staging"]
 
 SUCCESS = "_SUCCESS"
 _RESULT = re.compile(r"part-\d{5,}-of-\d{5,}\.\w+|_SUCCESS")
+_REMOVED = ".removed"
 
 
 class Staging:
@@ -34,8 +37,9 @@ class Staging:
         manifest: a folder where the pipeline says which files make them up.
     """
 
-    def __init__(self, output: Path, folder: Path, *, overwrite: bool) -> None:
+    def __init__(self, output: Path, folder: Path, option: str, *, overwrite: bool) -> None:
         self._output = output
+        self._option = option
         self._overwrite = overwrite
         self._folder = folder
         self.written = folder / "written"
@@ -44,12 +48,13 @@ class Staging:
         self.manifest.mkdir()
 
     def publish(self, files: Sequence[str], suffix: str) -> None:
-        """Put these of the written files into place, in this order.
+        """Put these of the written files into place, in this order; no signal stops it halfway.
 
         Raises:
-            UsageError: another run has put results there meanwhile.
+            UsageError: something has been put there meanwhile.
             OSError: names the file or folder.
         """
+        unstoppable()
         results = self._folder / "results"
         results.mkdir()
         for number, name in enumerate(files):
@@ -58,6 +63,7 @@ class Staging:
         (results / SUCCESS).touch()
         replaced = self._folder / "replaced"
         if self._overwrite and self._output.exists():
+            _check_replaceable(self._option, str(self._output), sorted(os.listdir(self._output)))
             self._output.rename(replaced)
         try:
             results.rename(self._output)
@@ -66,60 +72,88 @@ class Staging:
                 replaced.rename(self._output)
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
                 raise UsageError(
-                    f"--output {self._output}: something was put there during the run: run again "
-                    "with another folder, or say --overwrite"
+                    f"{self._option} {self._output}: something was put there during the run: run "
+                    "again with another folder, or say --overwrite"
                 ) from error
             raise
 
 
 @contextlib.contextmanager
-def staging(output: str, *, overwrite: bool) -> Iterator[Staging]:
+def staging(output: str, *, overwrite: bool, option: str = "--output") -> Iterator[Staging]:
     """A staging folder for an output folder; it is gone afterwards, whatever happens.
+
+    Args:
+        output: the folder.
+        overwrite: whether results in it may be replaced.
+        option: that names it, for the errors.
 
     Raises:
         UsageError: the output cannot be put there, or holds something already.
+        RunFailedError: the staging folder was removed by somebody else.
         OSError: no permission, or no space.
     """
     if "://" in output:
         raise UsageError(
-            f"--output {output}: results go to a local or mounted folder, where they can be put "
+            f"{option} {output}: results go to a local or mounted folder, where they can be put "
             "into place in one step; copy them from there"
         )
     place = Path(os.path.realpath(output))
-    _check(output, place, overwrite)
+    _clean_up(place)
+    _check(option, output, place, overwrite)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise UsageError(f"--output {output}: {place.parent} is a file, not a folder") from error
-    _clean_up(place)
-    folder = Path(tempfile.mkdtemp(prefix=_prefix(place), dir=place.parent))
+        raise UsageError(f"{option} {output}: {place.parent} is a file, not a folder") from error
+    folder = place.parent / f"{_prefix(place)}{uuid.uuid4().hex[:8]}"
     try:
-        with _locked(folder):
-            yield Staging(place, folder, overwrite=overwrite)
+        folder.mkdir(mode=0o700)
+        with _locked(folder), _noticing_removal(folder):
+            yield Staging(place, folder, option, overwrite=overwrite)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            unstoppable()
+        finally:
+            _remove(folder)
 
 
-def _check(output: str, place: Path, overwrite: bool) -> None:
+@contextlib.contextmanager
+def _noticing_removal(folder: Path) -> Iterator[None]:
+    """Say of an error that the folder is gone, where it is."""
+    try:
+        yield
+    except Exception as error:
+        if folder.exists():
+            raise
+        raise RunFailedError(
+            f"the folder {str(folder)!r}, which holds results until they are complete, was removed "
+            "during the run: run again"
+        ) from error
+
+
+def _check(option: str, output: str, place: Path, overwrite: bool) -> None:
     if not place.exists():
         return
     if not place.is_dir():
-        raise UsageError(f"--output {output}: this is a file; name a folder")
+        raise UsageError(f"{option} {output}: this is a file; name a folder")
     if place.is_mount():
         raise UsageError(
-            f"--output {output}: a mounted disk's own folder cannot be replaced in one step: name "
+            f"{option} {output}: a mounted disk's own folder cannot be replaced in one step: name "
             "a folder in it"
         )
     inside = sorted(entry.name for entry in place.iterdir())
     if inside and not overwrite:
         raise UsageError(
-            f"--output {output}: the folder is not empty ({_some(inside)}): name another one, or "
+            f"{option} {output}: the folder is not empty ({_some(inside)}): name another one, or "
             "say --overwrite to replace the results in it"
         )
+    _check_replaceable(option, output, inside)
+
+
+def _check_replaceable(option: str, output: str, inside: Sequence[str]) -> None:
     foreign = [name for name in inside if not _RESULT.fullmatch(name)]
     if foreign:
         raise UsageError(
-            f"--output {output}: --overwrite replaces the results of a run, but the folder holds "
+            f"{option} {output}: --overwrite replaces the results of a run, but the folder holds "
             f"other files ({_some(foreign)}): name another folder"
         )
 
@@ -137,10 +171,22 @@ def _clean_up(place: Path) -> None:
     for left in place.parent.glob(f"{glob.escape(_prefix(place))}*"):
         # one that is locked belongs to a run that goes on; what cannot be removed is no obstacle
         with contextlib.suppress(OSError), _locked(left):
-            replaced = left / "replaced"
-            if replaced.exists() and not place.exists():
-                replaced.rename(place)
-            shutil.rmtree(left, ignore_errors=True)
+            is_replacing = (left / "results").exists() and left.suffix != _REMOVED
+            if is_replacing and (left / "replaced").exists() and not place.exists():
+                (left / "replaced").rename(place)
+            _remove(left)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a staging folder and whatever is in it.
+
+    It is renamed first: threads of a run that was stopped find no place for another file, and what
+    is left where this is killed is not taken for results to put back.
+    """
+    if folder.suffix != _REMOVED:
+        with contextlib.suppress(OSError):
+            folder = folder.rename(f"{folder}{_REMOVED}")
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

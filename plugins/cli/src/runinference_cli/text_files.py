@@ -121,9 +121,14 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _part(file: BinaryIO, split: Split, *, header: bool = False) -> BinaryIO:
-    """The bytes of a split, behind the file's first line if there is a header to read."""
+    """The bytes of a split, behind the file's first line if there is a header to read.
+
+    Those of a whole file are as many as were found when it was planned, so that one that is being
+    shortened is an error, and one that grows is read to where it ended then.
+    """
     if split.end is None:
-        return file
+        is_known = split.source.compression is None and "://" not in split.source.path
+        return cast("BinaryIO", _Part(file, split.source.size, b"")) if is_known else file
     first = file.readline() if header and split.start else b""
     file.seek(split.start)
     return cast("BinaryIO", _Part(file, split.end - split.start, first))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +18,7 @@ import pyarrow.parquet
 from runinference.errors import RunInferenceError
 from runinference_cli.failures import UsageError
 
-__all__ = ["SUFFIXES", "PartWriter", "WriteError", "check_writable"]
+__all__ = ["SUFFIXES", "PartWriter", "WriteError", "check_writable", "write_empty"]
 
 _SAMPLE_ROWS = 16_384
 # Where this many are distinct in the sample, those of a row group outgrow a dictionary's page.
@@ -119,6 +120,13 @@ def check_writable(schema: pa.Schema, file_format: str) -> None:
             ) from error
 
 
+def write_empty(path: Path, schema: pa.Schema, file_format: str) -> None:
+    """Write a file of no rows."""
+    writer = PartWriter(path, file_format)
+    writer.write(schema.empty_table())
+    writer.close()
+
+
 class _File(Protocol):
     def write_table(self, table: pa.Table) -> None: ...
 
@@ -217,5 +225,6 @@ def _finite(value: Any) -> Any:
 
 
 def _named(error: OSError, path: Path) -> OSError:
-    """The same error with the file's name, which Arrow leaves out."""
-    return OSError(error.errno, error.strerror or str(error), str(path))
+    """The same error with the file's name, which Arrow leaves out, and without what it adds."""
+    told = os.strerror(error.errno) if error.errno else str(error)
+    return OSError(error.errno, told, str(path))
