@@ -50,6 +50,8 @@ BOUNDS = (
     Bound("logistic-2m", "tables", 1.40),
     Bound("forest", "tables", 1.10),
     Bound("forest-2", "tables", 1.10),
+    Bound("forest-1m", "tables", 1.10),
+    Bound("forest-2-1m", "tables", 1.10),
     Bound("mlp", "tables", 1.05),
     Bound("tensors", "tables", 1.20),
     Bound("sequences", "tables", 1.25),

@@ -76,10 +76,6 @@ class Job:
         """What our handler's constructor takes."""
         raise NotImplementedError
 
-    def batching(self) -> dict[str, Any]:
-        """Fields of our BatchConfig."""
-        return {}
-
     def examples(self, table: pa.Table) -> Sequence[Any]:
         """The rows of a table as examples of both Beam's handler and ours."""
         raise NotImplementedError
@@ -111,8 +107,6 @@ class Job:
                 f"--handler.{name}",
                 value if isinstance(value, str) else json.dumps(value),
             ]
-        for name, value in self.batching().items():
-            arguments += [f"--batching.{name}", str(value)]
         if self.threads is not None:
             arguments += ["--execution.threads", str(self.threads)]
         if self.features:

@@ -100,13 +100,7 @@ def tables(job: Job, folder: Path, output: Path) -> Work:
 
 def rows(job: Job, folder: Path, output: Path) -> Work:
     """This project's RunInference on examples with keys."""
-    from runinference import (
-        BatchConfig,
-        Execution,
-        KeyedModelHandler,
-        RunInference,
-        create_handler,
-    )
+    from runinference import Execution, KeyedModelHandler, RunInference, create_handler
 
     _import_libraries(job, folder)
 
@@ -114,7 +108,6 @@ def rows(job: Job, folder: Path, output: Path) -> Work:
         handler = create_handler(job.handler, **_options(job, folder))
         step = RunInference(
             KeyedModelHandler(handler),
-            batching=BatchConfig(**job.batching()),
             execution=Execution(threads=job.threads),
         )
         _run_rows(job, folder, output, step)

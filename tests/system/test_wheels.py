@@ -2,75 +2,32 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import sysconfig
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from environments import ROOT, Environment, run  # found through conftest
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 PACKAGES = {
     "runinference": "core",
     "runinference_cli": "plugins/cli",
+    "runinference_onnx": "plugins/onnx",
+    "runinference_open_inference": "plugins/open-inference",
     "runinference_pytorch": "plugins/pytorch",
     "runinference_sklearn": "plugins/sklearn",
+    "runinference_transformers": "plugins/transformers",
+    "runinference_xgboost": "plugins/xgboost",
 }
 
 
-def run(*command: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-    result = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=120)
-    if check:
-        assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
-    return result
-
-
-@pytest.fixture(scope="module")
-def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All distributions, each an sdist and the wheel built from that sdist."""
-    folder = tmp_path_factory.mktemp("dist")
+@pytest.fixture(autouse=True)
+def _built(build: Callable[[str], None]) -> None:
     for source in PACKAGES.values():
-        run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT / source)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def third_party(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """This environment's packages without ours, by links: nothing has to be downloaded again."""
-    folder = tmp_path_factory.mktemp("third-party")
-    for library in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
-        for entry in Path(library).iterdir():
-            if "runinference" not in entry.name and entry.suffix != ".pth":
-                (folder / entry.name).symlink_to(entry)
-    return folder
-
-
-class Environment:
-    """A virtual environment with third-party packages and, of ours, only the wheels installed."""
-
-    def __init__(self, folder: Path, third_party: Path, dist: Path) -> None:
-        self.bin = folder / "bin"
-        self.dist = dist
-        run(sys.executable, "-m", "venv", "--without-pip", folder)
-        (site,) = folder.glob("lib/python*/site-packages")
-        (site / "third_party.pth").write_text(f"{third_party}\n")
-
-    def install(self, requirement: str) -> None:
-        """By the resolver, with our wheels as its only source of packages."""
-        pip = (sys.executable, "-m", "pip", "--isolated", "--python", self.bin / "python")
-        run(*pip, "install", "--no-index", "--find-links", self.dist, requirement)
-
-    def python(self, program: str, *, check: bool = True) -> subprocess.CompletedProcess[str]:
-        return run(self.bin / "python", "-I", "-c", program, check=check)
-
-
-@pytest.fixture
-def environment(tmp_path: Path, third_party: Path, dist: Path) -> Environment:
-    return Environment(tmp_path / "environment", third_party, dist)
+        build(source)
 
 
 @pytest.mark.parametrize("package", sorted(PACKAGES))
@@ -81,7 +38,8 @@ def test_a_wheel_holds_the_package_its_types_and_the_licence_and_no_tests(
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     source = ROOT / PACKAGES[package] / "src"
-    modules = {str(path.relative_to(source)) for path in source.rglob("*.py")}
+    kinds = ("*.py", "*.template")
+    modules = {str(path.relative_to(source)) for kind in kinds for path in source.rglob(kind)}
     info = f"{package}-{wheel.name.split('-')[1]}.dist-info/"
     packaged = {name for name in names if not name.startswith(info)}
     assert packaged == modules | {f"{package}/py.typed"}
@@ -154,7 +112,18 @@ def test_with_the_plugin_of_an_extra_it_scores(environment: Environment, tmp_pat
 
 
 def test_all_extras_together_bring_the_command_and_every_handler(environment: Environment) -> None:
-    environment.install("runinference[cli,pytorch,sklearn]")
+    environment.install("runinference[cli,onnx,pytorch,sklearn,transformers]")
+    # as its README tells where xgboost-cpu is installed
+    environment.install("--no-deps", "runinference-xgboost")
     listed = run(environment.bin / "runinference", "handlers")
-    for name in ("sklearn-numpy", "sklearn-pandas", "torch-keyed", "torch-tensor"):
+    for name in (
+        "onnx-numpy",
+        "sklearn-numpy",
+        "sklearn-pandas",
+        "torch-keyed",
+        "torch-tensor",
+        "transformers-pipeline",
+        "xgboost-numpy",
+        "xgboost-pandas",
+    ):
         assert name in listed.stdout

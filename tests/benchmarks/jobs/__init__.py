@@ -8,7 +8,8 @@ from benchmarks.job import Job
 
 __all__ = ["all_jobs", "find"]
 
-_FILES = ("logistic", "forest", "frames", "mlp", "tensors", "sequences", "fixed_cost", "row_path")
+_FILES = ("logistic", "forest", "frames", "mlp", "tensors", "sequences", "plugins")
+_FILES += ("fixed_cost", "row_path")
 
 
 def all_jobs() -> list[Job]:

@@ -72,4 +72,22 @@ JOBS: tuple[Any, ...] = (
         systems=("loop", "overlapped", "tables"),
         threads=2,
     ),
+    Forest(
+        name="forest-1m",
+        title="random forest, 1 M x 64, one thread",
+        rows=1_000_000,
+        quick_rows=2_000,
+        systems=("loop", "overlapped", "tables"),
+        peers=(),
+        threads=1,
+    ),
+    Forest(
+        name="forest-2-1m",
+        title="random forest, 1 M x 64, two threads",
+        rows=1_000_000,
+        quick_rows=2_000,
+        systems=("loop", "overlapped", "tables"),
+        peers=(),
+        threads=2,
+    ),
 )

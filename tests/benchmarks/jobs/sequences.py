@@ -70,10 +70,6 @@ class Sequences(Job):
             "padding": {"mask": "mask"},
         }
 
-    def batching(self) -> dict[str, Any]:
-        """The loop's budget."""
-        return {"max_tokens": _MAX_TOKENS}
-
     def examples(self, table: pa.Table) -> Sequence[Any]:
         """Tensors of different lengths, each in memory of its own."""
         return [row.clone() for row in _rows(table.column("tokens").combine_chunks())]

@@ -78,9 +78,9 @@ def _tensors(table: pa.Table) -> dict[str, Any]:
 
     def tensor(name: str) -> torch.Tensor:
         column = table.column(name).combine_chunks()
-        if pa.types.is_fixed_size_list(column.type):
+        if pa.types.is_fixed_size_list(column.type) or pa.types.is_list(column.type):  # Spark's
             values = torch.utils.dlpack.from_dlpack(column.flatten())
-            return values.view(len(column), column.type.list_size)
+            return values.view(len(column), -1)
         return torch.utils.dlpack.from_dlpack(column)
 
     return {name: tensor(name) for name in ("dense", "category", "words")}
