@@ -122,6 +122,16 @@ def test_no_more_models_than_told(run):
     assert calls.alive == 0
 
 
+def test_models_that_are_loaded_predict_first(run):
+    handler = KeyedModelHandler(mapped(a=1, b=2, c=3, d=4), max_models_per_worker_hint=2)
+    calls = Calls()
+    inputs = [(key, n) for n in range(10) for key in "abcd"]
+    with observing(calls):
+        run.one(RunInference(handler, batching=BatchConfig(min_size=4, max_size=4)), inputs)
+    # one after the other, each of the four would be loaded for each of the ten batches
+    assert calls.loads == 4 + 9 * 2
+
+
 def test_many_threads_never_hold_more_models_than_told_and_none_that_predicts_is_closed():
     most, alive, lock = [0], [0], threading.Lock()
 

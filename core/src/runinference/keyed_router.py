@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,8 @@ from runinference.loader import fingerprint, keyed_loader
 from runinference.model import LoadedModel, ModelVersion
 
 __all__ = ["KeyedRouter", "VersionOf"]
+
+GroupT = TypeVar("GroupT", bound=tuple[Any, ...])
 
 _log = logging.getLogger(__name__)
 
@@ -159,9 +161,9 @@ class KeyedRouter:
                 unknown[position] = error
                 continue
             groups.setdefault(id(version), (version, []))[1].append(position)
-        yield from groups.values()
-        for position, error in unknown.items():
-            yield error, [position]
+        yield from self._loaded_first(groups.values())
+        for position, reason in unknown.items():
+            yield reason, [position]
 
     def _split_coded(self, keys: CodedKeys) -> Iterator[tuple[ModelVersion | Exception, Positions]]:
         found: list[ModelVersion | Exception] = []
@@ -177,12 +179,19 @@ class KeyedRouter:
                 found.append(chosen)
             group_of_code[code] = number[id(chosen)]
         groups = group_of_code[keys.codes]
-        for which, chosen in enumerate(found):
+        for chosen, which in self._loaded_first(zip(found, range(len(found)), strict=True)):
             positions = np.flatnonzero(groups == which).tolist()
             if len(positions) == len(keys):
                 yield chosen, range(len(keys))
             elif positions:
                 yield chosen, positions
+
+    def _loaded_first(self, groups: Iterable[GroupT]) -> list[GroupT]:
+        """In another order, so that under a bound no model is evicted that the batch still needs
+        and that was there; in the order of their keys, each would be when its turn comes."""
+        if self._models.max_models is None:
+            return list(groups)
+        return sorted(groups, key=lambda group: not keyed_loader.has(group[0]))
 
     @contextmanager
     def lease(self, version: ModelVersion, observers: Observers) -> Iterator[LoadedModel]:

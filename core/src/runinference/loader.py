@@ -119,6 +119,11 @@ class Loader:
                 self._bounds.remove(models)
                 self._changed.notify_all()
 
+    def has(self, version: ModelVersion) -> bool:
+        """Whether it is loaded, or being loaded."""
+        with self._changed:
+            return version in self._entries
+
     def hold(self, version: ModelVersion) -> None:
         """Keep the model between leases, until :meth:`release`."""
         with self._changed:
