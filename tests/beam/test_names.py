@@ -203,7 +203,7 @@ TABLES = {
 @pytest.mark.parametrize("name", TABLES)
 def test_rows_of_a_table_are_examples(run, models, name):
     if "xgboost" in name:
-        pytest.importorskip("datatable", reason="Beam's module imports it, up to Python 3.11")
+        pytest.importorskip("datatable", reason="Beam's module imports it, up to Python 3.12")
     table = pa.table({column: models.inputs[:, i] for i, column in enumerate("abcd")})
     [scored] = run.one(RunTableInference(name, **TABLES[name](models)), [table])
     assert scored.select(list("abcd")).equals(table)

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.slow
 
 PACKAGES = {
     "runinference": "core",
+    "runinference_beam": "plugins/beam",
     "runinference_cli": "plugins/cli",
     "runinference_onnx": "plugins/onnx",
     "runinference_open_inference": "plugins/open-inference",

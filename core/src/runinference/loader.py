@@ -58,7 +58,6 @@ class _Entry:
     model: LoadedModel | None = None
     error: BaseException | None = None
     leases: int = 0
-    holders: int = 0
 
 
 class Loader:

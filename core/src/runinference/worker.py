@@ -92,7 +92,7 @@ class InferenceDoFn(beam.DoFn):
         self._metrics = None if namespace is None else BeamMetrics(namespace)
         self._observers = Observers([] if self._metrics is None else [self._metrics])
         self._limits: dict[BatchConfig, Limits] = {}
-        self._isolations: dict[ModelVersion, Isolation] = {}
+        self._isolations: dict[tuple[ModelVersion, str | None], Isolation] = {}
         self._of_model: dict[ModelVersion, tuple[BeamMetrics, Observers]] = {}
         self._router.open(self._observers)
         self._calls: CallsInFlight = InFlight(self._in_flight)
@@ -175,7 +175,7 @@ class InferenceDoFn(beam.DoFn):
                 self._inference_args,
                 observers,
                 self._policy,
-                self._isolations.setdefault(chosen, Isolation()),
+                self._isolations.setdefault((chosen, model.model_id), Isolation()),
                 self._calls,
             )
             return [Part(*part, model.model_id) for part in solved.parts], solved.failures
