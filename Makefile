@@ -119,6 +119,13 @@ endif
 test-pythons: $(addprefix test-python-,$(FOUND))  ## test core and scikit-learn plugin on each Python from 3.11 to 3.13 that is here
 	@if [[ -z "$^" ]]; then exit 1; else echo "passed: $^"; fi
 
+# At how many random moments; `make test` takes a few.
+KILL_MOMENTS ?= 60
+
+.PHONY: test-killed
+test-killed: $(VENV)/.dev  ## kill runs of the command line at many random moments, for some minutes
+	KILL_MOMENTS=$(KILL_MOMENTS) $(BIN)/python -m pytest tests/cli/test_killed.py $(PYTEST_ARGS)
+
 .PHONY: coverage
 coverage: $(VENV)/.dev $(MLSERVER)/.installed  ## run all tests and report the lines that none reached
 	@rm -rf build/coverage && mkdir -p build/coverage

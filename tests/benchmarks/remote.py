@@ -72,7 +72,7 @@ class BeamsHandler(base.RemoteModelHandler):
 def main() -> int:
     """Measure, print a line per system, and compare with what is promised."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.remote", description=__doc__)
-    parser.add_argument("--examples", type=int, default=4000)
+    parser.add_argument("--examples", type=int, default=6000)
     parser.add_argument("--size", type=int, default=8, help="examples in a request")
     parser.add_argument("--in-flight", type=int, default=16)
     parser.add_argument("--repetitions", type=int, default=3)

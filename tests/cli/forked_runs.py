@@ -2,8 +2,9 @@
 
 Reads a line of JSON per run from standard input: its ``arguments``, its ``folder``, the ``log`` for
 what it prints, and where wanted the number of a ``signal`` that it gets at its n-th ``step`` in the
-output or the staging folder; at step 0 it gets none, and prints how many there are. Answers with a
-line of its process id, which is that of its group too, and at its end with one of its status.
+output or the staging folder (of all ``STEPS``, or of those that ``only`` names); at step 0 it gets
+none, and prints how many there are. Answers with a line of its process id, which is that of its
+group too, and at its end with one of its status.
 
 The first run is made in this process.
 """
@@ -29,13 +30,13 @@ STEPS = {
 }
 
 
-def signal_at(step, number):
-    """Send this process a signal right before its n-th step."""
+def signal_at(step, number, kinds):
+    """Send this process a signal right before its n-th step of these kinds."""
     done = 0
 
     def count(event, arguments):
         nonlocal done
-        if event not in STEPS:
+        if event not in kinds:
             return
         named = [os.fspath(name) for name in arguments if isinstance(name, str | os.PathLike)]
         # a removal names what it removes from within the folder that it has opened
@@ -60,7 +61,7 @@ def become(request):
         os.dup2(log.fileno(), 2)
     os.chdir(request["folder"])
     if "step" in request:
-        signal_at(request["step"], request["signal"])
+        signal_at(request["step"], request["signal"], request.get("only", STEPS))
     sys.exit(main(request["arguments"]))
 
 

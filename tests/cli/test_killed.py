@@ -22,6 +22,9 @@ import pytest
 
 SERVER = Path(__file__).with_name("forked_runs.py")
 COUNT = 1000
+MOMENTS = int(os.environ.get("KILL_MOMENTS", "6"))
+# where there is little time, the steps that change what there is; opening and looking besides
+STEPS = {} if MOMENTS > 6 else {"only": ["os.mkdir", "os.rename", "os.rmdir"]}
 PARTS = [f"part-{number:05d}-of-00002.parquet" for number in range(2)]
 STOPS = [
     (signal.SIGTERM, "terminated"),
@@ -63,7 +66,7 @@ class Forks:
     def steps(self):
         """How many steps a run makes that replaces results; those of scale 1 are there then."""
         self.run(scale=2)
-        status, said = self.run("--overwrite", step=0, signal=0)
+        status, said = self.run("--overwrite", step=0, signal=0, **STEPS)
         assert status == 0, said
         return int(said.splitlines()[-1])
 
@@ -139,7 +142,7 @@ def test_killed_right_before_each_step(forks):
     scale = 1
     for step in range(1, forks.steps() + 1):
         before, scale = scale, 3 - scale
-        status, _ = forks.run("--overwrite", scale=scale, step=step, signal=signal.SIGKILL)
+        status, _ = forks.run("--overwrite", scale=scale, step=step, signal=signal.SIGKILL, **STEPS)
         assert status == -signal.SIGKILL
         rows, left = found(), state()
         assert rows in (None, expected(before), expected(scale))
@@ -165,7 +168,7 @@ def test_stopped_right_before_each_step(forks):
     scale, statuses = 2, []
     for step in range(1, forks.steps() + 1):
         number, how = STOPS[step % len(STOPS)]
-        status, said = forks.run("--overwrite", scale=scale, step=step, signal=number)
+        status, said = forks.run("--overwrite", scale=scale, step=step, signal=number, **STEPS)
         statuses.append(status)
         assert left_behind() == []
         if status == 0:  # too late: the results are complete
@@ -183,7 +186,7 @@ def test_killed_at_random_moments(forks):
     longest = duration(forks, *pace)
     statuses = []
     scale = 1
-    for _ in range(20):
+    for _ in range(MOMENTS):
         before, scale = scale, 3 - scale
         overwrite = chosen.random() < 0.5
         if not overwrite:
@@ -192,7 +195,7 @@ def test_killed_at_random_moments(forks):
         statuses.append(killed(forks, chosen.uniform(0, longest), *arguments, scale=scale))
         assert found() in (expected(scale), expected(before) if overwrite else None)
         check_again(forks, scale)
-    assert statuses.count(-signal.SIGKILL) >= 5
+    assert -signal.SIGKILL in statuses
 
 
 def with_failures(scale):
@@ -214,34 +217,28 @@ def scale_of(folder):
 
 def test_killed_when_results_and_failed_rows_are_put_into_place(forks):
     forks.run(*with_failures(2), scale=2)
-    status, said = forks.run("--overwrite", *with_failures(1), step=0, signal=0)
+    renames = {"only": ["os.rename"], "signal": signal.SIGKILL}
+    status, said = forks.run("--overwrite", *with_failures(1), step=0, **renames)
     assert status == 0, said
-    steps = int(said.splitlines()[-1])
-    scale, seen = 1, set()
-    for step in range(steps // 2, steps + 1):
+    scale = 1
+    for step in range(1, int(said.splitlines()[-1]) + 1):
         before, scale = scale, 3 - scale
         arguments = ["--overwrite", *with_failures(scale)]
-        status, _ = forks.run(*arguments, scale=scale, step=step, signal=signal.SIGKILL)
+        status, _ = forks.run(*arguments, scale=scale, step=step, **renames)
         assert status == -signal.SIGKILL
         results, failed = scale_of("out"), scale_of("failed")
         assert {results, failed} <= {None, before, scale}
         # results come last: where they are new, everything is
         assert results != scale or failed == scale
-        if (results == scale, failed == scale, *state()) not in seen:
-            seen.add((results == scale, failed == scale, *state()))
-            assert forks.run(*arguments, scale=scale)[0] == 0
-            assert (scale_of("out"), scale_of("failed"), left_behind()) == (scale, scale, [])
-        elif results != scale:
-            scale = before
-        for folder in left_behind():
-            shutil.rmtree(folder)
+        assert forks.run(*arguments, scale=scale)[0] == 0
+        assert (scale_of("out"), scale_of("failed"), left_behind()) == (scale, scale, [])
 
 
 @pytest.mark.parametrize("processes", [WORKERS, ["--execution.process=true"]])
 def test_killed_with_other_processes(forks, processes):
     chosen = random.Random(4)
     longest = duration(forks, *processes)
-    for _ in range(2):
+    for _ in range(-(-MOMENTS // 6)):
         shutil.rmtree("out", ignore_errors=True)
         killed(forks, chosen.uniform(0.5, 1) * longest, *processes)
         assert found() in (None, expected(1))

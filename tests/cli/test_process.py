@@ -42,7 +42,7 @@ def test_a_run_says_only_its_summary(start, results):
     status, out, err = finish(start(*SCORE, "--handler", "linear"))
     assert (status, err) == (0, "")
     assert out.startswith("scored 5 rows in ")
-    assert len(out.splitlines()) == 4
+    assert len(out.splitlines()) == 5
     assert len(results()) == 5
 
 

@@ -3,14 +3,17 @@
 import hashlib
 import io
 import json
+import os
 import pickle
 import zipfile
 
 import pytest
 from apache_beam.io.localfilesystem import LocalFileSystem
 
-from runinference.errors import ModelLoadError
-from runinference.files import load_error, read_model, sniff
+from runinference import memory
+from runinference.errors import ConfigurationError, ModelLoadError
+from runinference.files import check_unpacked, load_error, parse_sha256, read_model, sniff
+from runinference.memory import available_bytes
 
 
 def zipped(*names):
@@ -112,3 +115,48 @@ def test_an_error_tells_expected_found_and_remedy(tmp_path):
     assert "expected a skops file, found an HTML page" in str(error)
     assert str(path) in str(error)
     assert str(error).endswith("Save it again.")
+
+
+def test_a_caller_may_know_better_what_was_found(tmp_path):
+    path = tmp_path / "model.bin"
+    path.write_bytes(b"<html>")
+    error = load_error(read_model(str(path)), "a forest", "Save it again.", found="a meadow")
+    assert "expected a forest, found a meadow. Save it again." in str(error)
+
+
+def test_a_pinned_file_is_of_that_digest_or_refused(tmp_path):
+    path = tmp_path / "model.bin"
+    path.write_bytes(b"content")
+    digest, other = hashlib.sha256(b"content").hexdigest(), hashlib.sha256(b"other").hexdigest()
+    assert read_model(str(path), digest).sha256 == digest
+    assert read_model(str(path), digest.upper()).data == b"content"
+    with pytest.raises(ModelLoadError) as raised:
+        read_model(str(path), other)
+    for part in (str(path), f"expected the content with sha256 {other}", f"with sha256 {digest}"):
+        assert part in str(raised.value)
+
+
+@pytest.mark.parametrize("value", ["", "abc", "g" * 64, "0" * 63, "0" * 64 + "\n", b"0" * 64])
+def test_what_is_no_digest_is_refused(value):
+    with pytest.raises(ConfigurationError, match="64 hexadecimal digits"):
+        parse_sha256(value)
+    assert parse_sha256(None) is None
+
+
+def test_content_larger_than_memory_is_refused():
+    check_unpacked(1)
+    with pytest.raises(MemoryError, match=r"1,000,000,000\.0 GB or more, and [\d.,]+ GB of memory"):
+        check_unpacked(10**18)
+
+
+def test_what_is_available_is_less_than_the_machine_has():
+    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    assert 0 < available_bytes() <= pages * size
+
+
+def test_a_container_with_less_memory_counts(monkeypatch):
+    monkeypatch.setattr(memory, "_free_of_container", lambda: 1000)
+    assert available_bytes() == 1000
+    monkeypatch.setattr(memory, "_free_of_machine", lambda: None)
+    monkeypatch.setattr(memory, "_free_of_container", lambda: None)
+    assert available_bytes() is None

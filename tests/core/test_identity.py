@@ -6,7 +6,7 @@ import uuid
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from runinference import (
@@ -137,6 +137,8 @@ def solved(handler, batch, policy, *, times=1, **batching):
 
 
 unhurried = settings(deadline=None)  # a busy machine is no failure
+# a pipeline takes a second, and to shrink a failure hundreds of them
+in_pipelines = settings(unhurried, max_examples=8, phases=[Phase.explicit, Phase.generate])
 scripts = st.lists(st.sampled_from(list(BEHAVIOURS)), min_size=1, max_size=6)
 sizes = st.integers(1, 60)
 policies = st.builds(FailurePolicy, st.just(Exception), isolate=st.booleans())
@@ -262,7 +264,7 @@ def _take(element, name):
 _taken = {}
 
 
-@settings(unhurried, max_examples=8)
+@in_pipelines
 @given(
     script=scripts,
     bad=st.sets(st.integers(0, 79), max_size=5),
@@ -287,7 +289,7 @@ def test_in_a_pipeline(script, bad, isolate, max_size, keyed):
     assert counted == (80, len(results), len(failures))
 
 
-@settings(unhurried, max_examples=8)
+@in_pipelines
 @given(
     script=scripts,
     bad=st.sets(st.integers(0, 79), max_size=5),

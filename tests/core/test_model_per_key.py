@@ -178,7 +178,9 @@ def test_many_threads_never_hold_more_models_than_told_and_none_that_predicts_is
 
 def test_an_unknown_key_is_named(run):
     handler = KeyedModelHandler(mapped(ab=2))
-    with pytest.raises(Exception, match=r"no model for key 'z'; there are 'a', 'b'.*default=handler"):
+    with pytest.raises(
+        Exception, match=r"no model for key 'z'; there are 'a', 'b'.*default=handler"
+    ):
         run.one(RunInference(handler), [("a", 1), ("z", 1)])
     handler = KeyedModelHandler(mapped(ab=2), default=Times(10))
     results = run.one(RunInference(handler), [("a", 1), ("z", 1), (None, 2)])

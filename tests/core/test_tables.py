@@ -255,7 +255,7 @@ def test_other_elements_are_named(run):
     ("make", "message"),
     [
         (lambda: RunTableInference(Sum(), features="x"), r"write features=\['x'\]"),
-        (lambda: RunTableInference(KeyedModelHandler(Sum())), "have no keys"),
+        (lambda: RunTableInference(KeyedModelHandler(Sum())), "need no key for one model"),
         (lambda: RunTableInference(Sum().with_preprocess_fn(str)), "map the tables"),
         (
             lambda: RunTableInference(Sum(), batching=BatchConfig(max_wait_s=1)),

@@ -111,6 +111,25 @@ def test_a_library_of_operators_that_is_none(linear, tmp_path):
         load(linear, custom_op_libraries=["/nowhere.so"])
 
 
+def test_the_environment_may_forbid_libraries(linear, monkeypatch):
+    handler = OnnxModelHandlerNumpy(linear, custom_op_libraries=["/nowhere.so"])
+    monkeypatch.setenv("RUNINFERENCE_FORBID_MODEL_CODE", "1")
+    with pytest.raises(ModelLoadError, match="custom_op_libraries is refused: the environment"):
+        handler.load_model()
+    with pytest.raises(ConfigurationError, match="custom_op_libraries is refused"):
+        OnnxModelHandlerNumpy(linear, custom_op_libraries=["/nowhere.so"])
+
+
+def test_a_digest_that_is_pinned(linear):
+    with open(linear, "rb") as file:
+        digest = hashlib.sha256(file.read()).hexdigest()
+    handler = OnnxModelHandlerNumpy(linear, model_sha256=digest.upper())
+    handler.load_model()
+    assert handler.sha256 == digest
+    with pytest.raises(ModelLoadError, match=f"expected the content with sha256 {'0' * 64}"):
+        load(linear, model_sha256="0" * 64)
+
+
 def test_an_input_that_is_no_tensor(save):
     numbers = helper.make_tensor_type_proto(TensorProto.FLOAT, ["n"])
     made = graphs.identity()

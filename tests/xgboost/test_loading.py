@@ -29,6 +29,17 @@ def test_both_formats(save, classifier, inputs, kind):
         assert handler.model_id == f"{path}@{hashlib.sha256(file.read()).hexdigest()[:12]}"
 
 
+def test_a_digest_that_is_pinned(save, classifier):
+    path = save(classifier)
+    with open(path, "rb") as file:
+        digest = hashlib.sha256(file.read()).hexdigest()
+    handler = XgboostModelHandlerPandas(path, model_sha256=digest)
+    handler.load_model()
+    assert handler.sha256 == digest
+    with pytest.raises(ModelLoadError, match=f"expected the content with sha256 {'0' * 64}"):
+        load(path, model_sha256="0" * 64)
+
+
 def test_it_pickles_after_a_load(save, classifier):
     for name in ("xgboost-numpy", "xgboost-pandas"):
         handler = create_handler(name, model_uri=save(classifier))

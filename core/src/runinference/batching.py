@@ -12,10 +12,13 @@ from runinference.description import handler_name
 from runinference.errors import ConfigurationError
 from runinference.handler import Handler
 
-__all__ = ["as_beam_kwargs", "check_batching", "check_in_flight", "check_tokens"]
+__all__ = ["as_beam_kwargs", "check_batching", "check_in_flight", "check_tokens", "gathered_size"]
 
 # BatchElements' own default, which a larger min_size has to lift.
 _DEFAULT_MAX_SIZE = 10_000
+# The last calls of those that come together have fewer and fewer beside them, and the next ones wait
+# for all. 1,024 calls of 20 to 100 ms, 16 at a time, took 7.6 s with one round and 5.4 s with four.
+_ROUNDS = 4
 
 
 def check_batching(
@@ -104,6 +107,11 @@ def check_in_flight(
             )
 
 
+def gathered_size(max_size: int, in_flight: int) -> int:
+    """How many examples come together, to be cut into calls of at most ``max_size``."""
+    return max_size if in_flight == 1 else max_size * in_flight * _ROUNDS
+
+
 def as_beam_kwargs(
     config: BatchConfig, *, timed: bool, keyed: str | None, in_flight: int = 1
 ) -> dict[str, Any]:
@@ -118,7 +126,7 @@ def as_beam_kwargs(
     }
     if in_flight > 1:
         assert config.max_size is not None  # check_in_flight has made sure
-        together = config.max_size * in_flight
+        together = gathered_size(config.max_size, in_flight)
         kwargs = {
             "min_batch_size": together,
             "max_batch_size": together,

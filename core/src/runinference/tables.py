@@ -7,7 +7,7 @@ from typing import Any
 
 import apache_beam as beam
 
-from runinference.batching import check_in_flight
+from runinference.batching import check_in_flight, gathered_size
 from runinference.coders import TimedExample, tabular_type
 from runinference.config import ROW_ONLY, BatchConfig, Execution
 from runinference.dead_letters import check_failures
@@ -119,7 +119,9 @@ class RunTableInference(InferenceTransform):
         batching = step.batching.over(bounds)
         kind = tabular_type(tables.element_type)
         check_in_flight(batching, step.batching, step.in_flight)
-        rows = min(batching.max_size or _GATHERED_ROWS, _GATHERED_ROWS) * step.in_flight
+        rows = gathered_size(
+            min(batching.max_size or _GATHERED_ROWS, _GATHERED_ROWS), step.in_flight
+        )
         gather = beam.ParDo(GatherTables(rows)).with_output_types(list[TimedExample])
         gathered = tables | "Gather" >> gather
         # without dead letters, the row to blame is looked for and told

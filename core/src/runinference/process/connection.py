@@ -105,6 +105,9 @@ class Connection:
             raise self._lost(problem, what) from None
         except ChannelClosed:
             raise self._lost(None, what) from None
+        except BaseException:
+            self.release()  # an answer that comes later belongs to nobody
+            raise
         try:
             answer = unpack(buffers)
         except Exception as error:

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -37,7 +38,7 @@ class Footprint:
             return False
         # A library that is safe to fork ends its threads before a fork, and starts them again
         # afterwards when it needs them: OpenBLAS does. So those that are left after one count.
-        pid = os.fork()
+        pid = _fork()
         if not pid:
             os._exit(0)
         os.waitpid(pid, 0)
@@ -58,11 +59,11 @@ def fork(run: Callable[[], None], *, orphan: bool = False) -> int:
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
     parent = os.getpid()
-    pid = os.fork()
+    pid = _fork()
     if not pid:
         if orphan:
             middle = os.getpid()
-            if os.fork():
+            if _fork():
                 os._exit(0)
             while os.getppid() == middle:
                 time.sleep(_WAITED)
@@ -84,6 +85,13 @@ def die_with_parent(parent: int) -> None:
 def adopt_orphans() -> None:
     """Become the parent of descendants whose own parent has ended."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _fork() -> int:
+    with warnings.catch_warnings():
+        # of Python 3.12 and later, where there are threads: what has them does not need them after
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
 
 
 def _run(run: Callable[[], None], parent: int) -> NoReturn:

@@ -49,7 +49,7 @@ def pack(value: Any) -> list[Any]:
 
     file = io.BytesIO()
     _Pickler(file, protocol=5, buffer_callback=is_small).dump(value)
-    return [file.getbuffer(), *buffers]
+    return [file.getvalue(), *buffers]
 
 
 def unpack(buffers: Buffers) -> Any:

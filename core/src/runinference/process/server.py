@@ -19,7 +19,6 @@ import selectors
 import signal
 import socket
 import time
-import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -196,10 +195,7 @@ class ModelServer:
             os.close(errors)
             load(control, self._version, validate)
 
-        with warnings.catch_warnings():
-            # Python counts OpenBLAS's threads too, which are safe
-            warnings.simplefilter("ignore", DeprecationWarning)
-            return fork(run)
+        return fork(run)
 
     def _import_modules(self) -> None:
         """Import what a load has imported, so that the next one need not."""

@@ -12,7 +12,7 @@ import sys
 import cloudpickle
 
 from runinference._version import __version__
-from runinference.errors import ModelCrashedError, ModelTimeoutError
+from runinference.errors import ModelCrashedError, ModelLoadError, ModelTimeoutError
 from runinference.model import ModelVersion
 from runinference.process.carried_errors import restore
 from runinference.process.connection import Connection, ServerEnded, end
@@ -38,10 +38,15 @@ def connect(version: ModelVersion) -> Connection:
     Raises:
         ModelCrashedError: it ended while it imported what the handler needs.
         ModelTimeoutError: that took too long.
-        ModelLoadError: the folder where a shared one is found is not private.
+        ModelLoadError: not on Linux, or the folder where a shared one is found is not private.
         ServerEnded: a shared one ended just now.
         Exception: whatever the import raised.
     """
+    if sys.platform != "linux":
+        raise ModelLoadError(
+            f"a model in a process of its own needs Linux, and this is {sys.platform}: leave "
+            "process, timeout and copies out of its Execution"
+        )
     return _start_own(version) if version.execution.copies is None else _join(version)
 
 
@@ -99,7 +104,7 @@ def _join(version: ModelVersion) -> Connection:
 def _start(
     version: ModelVersion, connection: socket.socket, path: str | None
 ) -> subprocess.Popen[bytes]:
-    places = [place or os.getcwd() for place in sys.path]
+    places = [str(place) or os.getcwd() for place in sys.path]
     server = subprocess.Popen(
         [
             sys.executable,

@@ -14,6 +14,7 @@ from runinference.files import parse_sha256, read_model
 from runinference.handler import VectorModelHandler
 from runinference.hints import listed
 from runinference.outputs import BatchAxis
+from runinference.policy import model_code_refusal
 from runinference.stacking import kind_of, stack
 
 if TYPE_CHECKING:
@@ -86,6 +87,9 @@ class OnnxModelHandlerNumpy(VectorModelHandler[Any, "OnnxModel"]):
                     f"provider_options is for {provider!r}, which is not among providers="
                     f"{list(providers)!r}"
                 )
+        refusal = model_code_refusal("custom_op_libraries") if custom_op_libraries else None
+        if refusal is not None:
+            raise ConfigurationError(refusal)
         self.model_path = str(model_uri)
         self.providers = tuple(providers)
         self.provider_options = dict(provider_options or {})

@@ -9,6 +9,7 @@ from typing import Any
 from runinference.errors import ModelLoadError
 from runinference.files import ModelFile, load_error
 from runinference.hints import did_you_mean, listed
+from runinference.policy import model_code_refusal
 from runinference_onnx.inputs import ModelInput, read_inputs
 
 __all__ = ["OnnxModel", "open_model"]
@@ -66,6 +67,9 @@ def open_model(
     )
     if threads is not None:
         options.intra_op_num_threads = threads
+    refusal = model_code_refusal("custom_op_libraries") if custom_op_libraries else None
+    if refusal is not None:
+        raise ModelLoadError(refusal)
     for library in custom_op_libraries:
         try:
             options.register_custom_ops_library(library)
