@@ -53,8 +53,8 @@ HANDLERS = {
 }
 # Imported only where they are installed anyway.
 OPTIONAL = {
-    # what the frames are made with that a handler is given, whose plugin depends on it; and what the
-    # decorator of runinference.testing is for
+    # what the frames are made with that a handler is given, whose plugin depends on it; and what
+    # the decorator of runinference.testing is for
     "runinference": {"pandas", "pytest"},
     # what the modules of Beam that a name leads to import themselves
     "runinference-beam": {"pandas", "scipy", "torch"},

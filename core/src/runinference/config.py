@@ -192,8 +192,8 @@ class Execution:
         threads: how many the model's library may use in one call, in this whole process; by default
             it decides itself where one worker has the machine, and gets a share of the processors
             where several have.
-        in_flight: how many calls a worker makes at the same time, for a model that answers requests;
-            ``BatchConfig(max_size=...)``, or the handler, has to say how large each is.
+        in_flight: how many calls a worker makes at the same time, for a model that answers
+            requests; ``BatchConfig(max_size=...)``, or the handler, has to say how large each is.
         on_nonfinite: what becomes of a prediction with NaN or an infinite number in it: ``"pass"``
             lets it through, ``"fail"`` makes it a failure; it is counted in either case.
         validate_fn: called with the loaded model after the warm-up; raising refuses the model.
