@@ -34,6 +34,9 @@ STOPS = [
 WORKERS = ["--", "--direct_num_workers=2", "--direct_running_mode=multi_processing"]
 
 
+pytestmark = pytest.mark.slow
+
+
 class Forks:
     """Runs of the command from an interpreter that has imported it.
 
