@@ -1,9 +1,11 @@
 """Metrics under Beam's names, with true values; observers hear of every batch."""
 
 import logging
+import time
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import scipy.sparse
 from apache_beam.coders import registry
@@ -14,6 +16,7 @@ from runinference import (
     ModelHandler,
     PredictionResult,
     RunInference,
+    RunTableInference,
     VectorModelHandler,
 )
 from runinference.coders import TimedExample
@@ -177,6 +180,77 @@ def test_observers_of_this_process_hear_of_batches(run):
     heard = len(ear.heard)
     run.one(RunInference(Echo()), [1])
     assert len(ear.heard) == heard
+
+
+class Stepwise(VectorModelHandler):
+    """Takes its time in the steps that are told apart."""
+
+    def load_model(self):
+        return None
+
+    def prepare(self, examples, model):
+        time.sleep(0.02)
+        return [example + 1 for example in examples]
+
+    def collate(self, examples, model):
+        time.sleep(0.03)
+        return np.array(examples)
+
+    def predict(self, batch, model, inference_args):
+        time.sleep(0.06)
+        return batch * 2
+
+
+class Measured(Stepwise):
+    def length(self, example):
+        return 1
+
+
+class Keyless(Stepwise):
+    def run_inference(self, batch, model, inference_args=None):
+        return [example * 2 for example in batch]
+
+
+def test_observers_see_the_predictions_and_the_time_of_each_step(run):
+    ear = Ear()
+    batching = BatchConfig(min_size=3, max_size=3)
+    with observing(ear):
+        for handler in (Stepwise(), Measured(), Keyless()):
+            run.one(RunInference(handler, batching=batching), [1, 2, 3])
+    together, apart, plain = ear.heard
+    assert together.predictions == apart.predictions == [4, 6, 8]
+    assert 0.05 <= together.collate_seconds < together.seconds - 0.06
+    assert together.prepare_seconds < 0.02  # a part of the call where nobody asks for lengths
+    assert 0.03 <= apart.collate_seconds < apart.seconds - 0.06
+    assert apart.prepare_seconds >= 0.02
+    assert (plain.predictions, plain.collate_seconds) == ([2, 4, 6], None)
+
+
+def test_the_columns_of_tables_are_seen_too(run):
+    ear = Ear()
+    with observing(ear):
+        run.one(RunTableInference(Stepwise()), [pa.table({"a": [1, 2]})])
+    [event] = ear.heard
+    assert event.predictions.to_pydict() == {"prediction": [4, 6]}
+    assert 0.05 <= event.collate_seconds < event.seconds
+
+
+class Ledger(Ear):
+    def __enter__(self):
+        self.heard.append("opened")
+
+    def __exit__(self, kind, error, traceback):
+        self.heard.append(kind)
+
+
+def test_an_observer_may_be_told_of_the_beginning_and_the_end(run):
+    ledger = Ledger()
+    with pytest.raises(Exception, match="text"), observing(ledger):
+        run.one(RunInference(Echo()), ["a"])
+    opened, failed, kind = ledger.heard
+    assert (opened, failed.size, kind) == ("opened", 1, ValueError)
+    run.one(RunInference(Echo()), [1])
+    assert len(ledger.heard) == 3
 
 
 def test_observers_hear_of_failures(run):

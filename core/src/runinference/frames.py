@@ -12,6 +12,7 @@ from typing import Any
 from runinference.errors import ExampleError, FeatureError
 from runinference.handler import ModelT, VectorModelHandler
 from runinference.hints import listed
+from runinference.reporting import asking
 
 __all__ = ["FrameModelHandler", "cut", "join", "num_bytes"]
 
@@ -71,7 +72,7 @@ class FrameModelHandler(VectorModelHandler[Any, ModelT]):
     ) -> list[Any]:
         """One prediction per frame, in order."""
         lengths = [len(frame) for frame in examples]
-        outputs = self.predict(self.collate(examples, model), model, inference_args)
+        outputs = self.predict(asking(self.collate(examples, model)), model, inference_args)
         outputs = list(outputs) if isinstance(outputs, Iterator) else outputs
         if max(lengths) > 1:
             self.read_outputs(outputs, sum(lengths))  # for its errors, which count rows

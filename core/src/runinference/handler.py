@@ -19,6 +19,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 from runinference.columns import examples_of
 from runinference.config import beam_replacement
 from runinference.outputs import BatchAxis, Outputs, read_outputs
+from runinference.reporting import asking
 from runinference.results import ExampleFailed, ExampleT, PredictionT
 from runinference.sizes import num_bytes
 
@@ -251,10 +252,7 @@ class VectorModelHandler(ModelHandler[ExampleT, Any, ModelT]):
         return None
 
     def run_inference(
-        self,
-        batch: Sequence[ExampleT],
-        model: ModelT,
-        inference_args: dict[str, Any] | None = None,
+        self, batch: Sequence[ExampleT], model: ModelT, inference_args: dict[str, Any] | None = None
     ) -> list[Any]:
         """The steps in a row: one prediction per example, in order."""
         return self.run_prepared(self.prepare(batch, model), model, inference_args)
@@ -268,7 +266,7 @@ class VectorModelHandler(ModelHandler[ExampleT, Any, ModelT]):
             if len(fit) < len(examples):
                 made = iter(self.run_prepared(fit, model, inference_args) if fit else ())
                 return [e if isinstance(e, ExampleFailed) else next(made) for e in examples]
-        outputs = self.predict(self.collate(examples, model), model, inference_args)
+        outputs = self.predict(asking(self.collate(examples, model)), model, inference_args)
         return self.split(outputs, examples)
 
     def read_outputs(self, outputs: Any, count: int) -> Outputs:

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import pluggy
@@ -88,6 +88,9 @@ class BatchPredicted:
         tokens: the sum of the examples' lengths; None where the handler does not tell them.
         padded_tokens: the longest one's length times ``size``.
         nonfinite: predictions that are not finite, failed ones included.
+        collate_seconds: of ``seconds``, until the model got its batch; None where nobody tells.
+        prepare_seconds: before ``seconds``; the first of the calls that it was for tells it.
+        predictions: a list, or the columns of a table; neither to be changed nor to be kept.
     """
 
     handler: str
@@ -98,6 +101,9 @@ class BatchPredicted:
     tokens: int | None = None
     padded_tokens: int | None = None
     nonfinite: int = 0
+    collate_seconds: float | None = None
+    prepare_seconds: float = 0.0
+    predictions: Any = dataclasses.field(default=None, repr=False, compare=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -261,14 +267,16 @@ _registered: list[object] = []
 def observing(*observers: object) -> Iterator[None]:
     """Register observers for this process; workers set up within the block call them.
 
-    For programs that run a pipeline in their own process, on the embedded runner.
+    For programs that run a pipeline in their own process, on the embedded runner. An observer that
+    is a context manager is entered before the block, and left after it.
     """
-    _registered.extend(observers)
-    try:
+    with ExitStack() as stack:
+        for one in observers:
+            if isinstance(one, AbstractContextManager):
+                stack.enter_context(one)
+            _registered.append(one)
+            stack.callback(_registered.remove, one)
         yield
-    finally:
-        for registered in observers:
-            _registered.remove(registered)
 
 
 @functools.cache

@@ -20,6 +20,7 @@ from runinference.handler import Handler, VectorModelHandler
 from runinference.hints import listed
 from runinference.memory import resident_bytes
 from runinference.outputs import read_predictions
+from runinference.reporting import asking
 from runinference.results import ExampleFailed
 
 __all__ = ["LoadedModel", "LocalModel", "ModelVersion", "Predictions"]
@@ -168,9 +169,8 @@ class LocalModel:
 
     def feature_names(self) -> Sequence[str] | None:
         """See :class:`LoadedModel`."""
-        if not hasattr(self._handler, "feature_names"):
-            return None
-        names: Sequence[str] | None = self._handler.feature_names(self._model)
+        ask = getattr(self._handler, "feature_names", None)
+        names: Sequence[str] | None = None if ask is None else ask(self._model)
         return names
 
     def prepares(self, kind: type[Batch]) -> bool:
@@ -235,7 +235,7 @@ class LocalModel:
         handler, model = self._handler, self._model
         steps = self._is_vector() and type(handler).split is VectorModelHandler.split
         if steps and batch.prepared is None and handler.collate_table is not None:
-            collated = handler.collate_table(self._features(batch), model)
+            collated = asking(handler.collate_table(self._features(batch), model))
             outputs = handler.predict(collated, model, inference_args)
             if _has_failed(outputs):
                 return read_predictions(outputs, len(batch), source=f"{self.name}.predict()")
@@ -246,7 +246,8 @@ class LocalModel:
             prepared = self._prepare(examples) if prepared is None else prepared
             if any(isinstance(example, ExampleFailed) for example in prepared):
                 return self._predict_rows(examples, prepared, inference_args)
-            outputs = handler.predict(handler.collate(list(prepared), model), model, inference_args)
+            collated = asking(handler.collate(list(prepared), model))
+            outputs = handler.predict(collated, model, inference_args)
             if _has_failed(outputs):
                 return read_predictions(outputs, len(batch), source=f"{self.name}.predict()")
             read = handler.read_outputs(outputs, len(batch))

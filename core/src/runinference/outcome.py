@@ -12,7 +12,7 @@ from runinference.hooks import RemoteCalled
 from runinference.model import LoadedModel, Predictions
 from runinference.nonfinite import nonfinite_positions
 from runinference.rendering import columns_of_rows
-from runinference.reporting import collected
+from runinference.reporting import Reports, collected
 from runinference.results import ExampleFailed
 
 __all__ = ["Answer", "Outcome", "call"]
@@ -25,6 +25,7 @@ class Answer(NamedTuple):
     predictions: Predictions
     errors: dict[int, Exception]
     seconds: float
+    collate_seconds: float | None
     nonfinite: int
 
 
@@ -55,9 +56,9 @@ def call(
         in_flight: how many calls are under way, this one included.
         refuses_nonfinite: whether a prediction that is not finite is a failure.
     """
-    with collected() as reports:
+    with collected(clock) as reports:
         try:
-            answer = _ask(model, batch, inference_args, clock, refuses_nonfinite)
+            answer = _ask(model, batch, inference_args, reports, refuses_nonfinite)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a handler may raise anything
             return Outcome(None, error, _counted(reports, in_flight))
         return Outcome(answer, None, _counted(reports, in_flight))
@@ -71,12 +72,13 @@ def _ask(
     model: LoadedModel,
     batch: Batch,
     inference_args: dict[str, Any] | None,
-    clock: Callable[[], float],
+    reports: Reports,
     refuses_nonfinite: bool,
 ) -> Answer:
-    start = clock()
+    start = reports.clock()
     predictions = model.predict(batch, inference_args)
-    seconds = clock() - start
+    seconds = reports.clock() - start
+    collate_seconds = None if reports.asked_at is None else reports.asked_at - start
     errors = _marked(predictions)
     nonfinite = nonfinite_positions(predictions)
     if refuses_nonfinite:
@@ -88,7 +90,7 @@ def _ask(
         predictions = _take(predictions, good)
     if isinstance(batch, TableBatch) and isinstance(predictions, list):
         predictions = columns_of_rows(predictions, batch.output)
-    return Answer(good, predictions, errors, seconds, len(nonfinite))
+    return Answer(good, predictions, errors, seconds, collate_seconds, len(nonfinite))
 
 
 def _marked(predictions: Predictions) -> dict[int, Exception]:

@@ -99,6 +99,8 @@ class _Solver:
         self._observers = observers
         self._policy = policy
         self._isolation = isolation or Isolation()
+        self._clock = clock
+        self._prepare_seconds = 0.0  # of what the next call that succeeds tells
         self._calls: CallsInFlight = InFlight() if calls is None else calls
         self._call = functools.partial(
             call,
@@ -144,7 +146,9 @@ class _Solver:
             return piece.cut(self._limits.fit(range(len(piece.batch)), bound))
         try:
             if not piece.is_prepared:
+                start = self._clock()
                 prepared = self._model.prepare(piece.batch)
+                self._prepare_seconds += self._clock() - start
                 whole = piece._replace(batch=prepared, is_prepared=True)
                 return whole.cut(self._limits.cut(prepared))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a handler may raise anything
@@ -186,7 +190,11 @@ class _Solver:
             tokens=None if lengths is None else sum(lengths),
             padded_tokens=None if lengths is None else max(lengths) * len(batch),
             nonfinite=answer.nonfinite,
+            collate_seconds=answer.collate_seconds,
+            prepare_seconds=self._prepare_seconds,
+            predictions=answer.predictions,
         )
+        self._prepare_seconds = 0.0
         self._observers.batch_predicted(predicted)
         if len(answer.good):
             positions = pick(piece.positions, answer.good)
