@@ -85,6 +85,17 @@ def test_columns_that_nobody_needs_are_not_read(score, results, write, process):
     assert "one.parquet" in outcome.err
 
 
+def test_equal_rows_are_predicted_once_where_that_is_asked_for(score, results, write):
+    write("same.parquet", a=[1.0, 2.0, 1.0, 1.0], b=[1, 2, 1, 1])
+    outcome = score(input="same.parquet", **{"batching.deduplicate": "true"})
+    assert [row["prediction"] for row in results()] == [11.0, 22.0, 11.0, 11.0]
+    lines = outcome.out.splitlines()
+    assert lines[1:3] == [
+        "1 batch of 2 rows on average",
+        "2 rows equal to others, not predicted again",
+    ]
+
+
 def test_a_column_that_the_model_names_and_the_file_lacks_is_told_with_those_there_are(
     score, write
 ):

@@ -14,8 +14,9 @@ SOURCES = Path(runinference.__file__).parent
 # Lowest first: a module imports only from layers below its own.
 LAYERS = [
     {"_version", "errors", "hints", "in_flight", "memory", "sizes", "sizing", "results"}
-    | {"entry_points", "policy"},
-    {"config", "rendering", "columns", "batch", "files", "registry", "hooks", "coders", "stacking"},
+    | {"entry_points", "events", "policy"},
+    {"config", "rendering", "columns", "files", "registry", "hooks", "coders", "stacking"},
+    {"batch"},
     {"outputs", "metrics", "__main__", "reporting", "failures", "limits", "nonfinite"},
     {"handler", "dead_letters", "pieces"},
     {"description", "frames"},
@@ -26,6 +27,7 @@ LAYERS = [
     {"loader"},
     {"outcome", "projection", "keyed_router", "updates"},
     {"solve", "router", "watching"},
+    {"deduplication"},
     {"worker"},
     {"rows", "table_edge", "step"},
     {"transform", "tables"},

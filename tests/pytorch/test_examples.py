@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from runinference.batch import RowBatch
+from runinference.deduplication import distinct
 from runinference.errors import ExampleError
 from runinference_pytorch import PytorchModelHandlerKeyedTensor, PytorchModelHandlerTensor
 
@@ -154,3 +156,11 @@ def test_examples_are_counted_in_true_bytes():
     handler = Tensors(model_class=nets.Net)
     assert handler.get_num_bytes([torch.zeros(3, 224, 224)]) == 602_112
     assert Named(model_class=nets.Wide).get_num_bytes([named(1, [1.0, 2.0, 3.0])]) == 8 + 12
+
+
+def test_equal_tensors_are_found_by_their_values():
+    values = torch.arange(6.0, requires_grad=True)
+    same = [values[:3], torch.arange(3.0), values[3:], torch.arange(3.0).reshape(3, 1)]
+    assert distinct(RowBatch(same), None).codes.tolist() == [0, 0, 1, 2]
+    half = [torch.ones(2, dtype=torch.bfloat16), torch.ones(2), torch.ones(2, dtype=torch.bfloat16)]
+    assert distinct(RowBatch(half), None).codes.tolist() == [0, 1, 0]

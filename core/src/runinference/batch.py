@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from runinference.columns import numeric_columns
 from runinference.errors import OutputStructureError
 
 __all__ = ["Batch", "CodedKeys", "Positions", "RowBatch", "TableBatch", "pick"]
@@ -103,6 +104,17 @@ class TableBatch:
     def __len__(self) -> int:
         rows: int = self.table.num_rows
         return rows
+
+    def feature_names(self, known: Sequence[str] | None) -> Sequence[str]:
+        """The names of the columns that the model sees, in order.
+
+        Args:
+            known: those that the model was trained on, where it knows them.
+        """
+        names: Sequence[str] | None = known if self.features is None else self.features
+        if names is None:
+            names = [n for n in numeric_columns(self.table.schema) if n not in self.exclude]
+        return names
 
     def take(self, positions: Positions) -> TableBatch:
         """The rows at these positions, in their order; no copy where they stand side by side."""

@@ -64,6 +64,7 @@ class BatchConfig:
         length_fn: an example's length; the handler's own ``length`` where it has one.
         length_boundaries: examples of one call fall between two neighbours of these (lower bound
             included); 16, 32, 64, 128, 256, 512 where ``length_fn`` alone is set.
+        deduplicate: predict equal examples of a batch once, and give each a copy of the prediction.
         target_overhead: the share of a call's fixed cost that the search for the best size aims at.
         target_duration_s: the time per batch, without its fixed cost, that the search aims at.
         target_duration_with_overhead_s: the same with the fixed cost.
@@ -80,6 +81,7 @@ class BatchConfig:
     max_tokens: int | None = None
     length_fn: Callable[[Any], int] | None = None
     length_boundaries: Sequence[int] | None = None
+    deduplicate: bool | None = None
     target_overhead: float | None = None
     target_duration_s: float | None = None
     target_duration_with_overhead_s: float | None = None
@@ -95,6 +97,10 @@ class BatchConfig:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigurationError(f"BatchConfig({name}={value!r}): seconds above 0 needed")
+        if self.deduplicate not in (None, True, False):
+            raise ConfigurationError(
+                f"BatchConfig(deduplicate={self.deduplicate!r}): True or False is needed"
+            )
         if self.target_overhead is not None and not 0 < self.target_overhead <= 1:
             raise ConfigurationError(
                 f"BatchConfig(target_overhead={self.target_overhead!r}): a share above 0 and up to "

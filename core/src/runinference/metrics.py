@@ -10,6 +10,7 @@ from runinference.hooks import (
     BatchFailed,
     BatchHalved,
     BatchPredicted,
+    ExamplesDeduplicated,
     ExamplesFailed,
     ModelLoaded,
     ModelRefused,
@@ -46,6 +47,7 @@ class BeamMetrics:
         self._inferences = counter("num_inferences")
         self._examples = counter("num_examples")
         self._failures = counter("num_failures")
+        self._deduplicated = counter("num_deduplicated")
         self._nonfinite = counter("num_nonfinite")
         self._failed_batches = counter("failed_batches_counter")
         self._halved_batches = counter("halved_batches_counter")
@@ -107,6 +109,11 @@ class BeamMetrics:
         self._failures.inc(event.size)
 
     @observer
+    def examples_deduplicated(self, event: ExamplesDeduplicated) -> None:
+        """Count the examples."""
+        self._deduplicated.inc(event.size)
+
+    @observer
     def remote_called(self, event: RemoteCalled) -> None:
         """Count the requests of the call, and the bundle's time that throttling took."""
         self._requests.inc(len(event.latencies))
@@ -123,7 +130,7 @@ class BeamMetrics:
             self._throttling.inc(whole)
 
     def received(self, examples: int) -> None:
-        """Count examples that came in: as many as are predicted or fail."""
+        """Count examples that came in: as many as are predicted, deduplicated, or fail."""
         self._examples.inc(examples)
 
     def flush(self) -> None:

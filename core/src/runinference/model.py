@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from runinference.batch import Batch, RowBatch, TableBatch
 from runinference.beams import byte_counter, own_results
-from runinference.columns import examples_of, numeric_columns, select_features
+from runinference.columns import examples_of, select_features
 from runinference.config import BatchConfig, Execution
 from runinference.description import handler_name
 from runinference.errors import FeatureError, ModelLoadError, PredictionCountError
@@ -274,16 +274,12 @@ class LocalModel:
         return examples_of(table)
 
     def _features(self, batch: TableBatch) -> pa.Table:
-        names: Sequence[str] | None = batch.features
-        if names is None:
-            names = self.feature_names()
-        if names is None:
-            names = [n for n in numeric_columns(batch.table.schema) if n not in batch.exclude]
-            if not names:
-                raise FeatureError(
-                    "the table has no numeric column for the model: name its features; it has "
-                    f"{listed(batch.table.column_names)}"
-                )
+        names = batch.feature_names(self.feature_names())
+        if not names:
+            raise FeatureError(
+                "the table has no numeric column for the model: name its features; it has "
+                f"{listed(batch.table.column_names)}"
+            )
         takes_nulls = getattr(self._handler, "takes_nulls", None)
         may = takes_nulls is not None and takes_nulls(self._model)
         return select_features(batch.table, names, takes_nulls=may)

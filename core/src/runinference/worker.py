@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -12,6 +13,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from runinference.batch import Positions, RowBatch, TableBatch, pick
 from runinference.config import BatchConfig
+from runinference.deduplication import solve_distinct
 from runinference.errors import FatalExampleError
 from runinference.failures import COUNTS, Count, Failed, FailurePolicy, Isolation, Reason
 from runinference.hooks import ExamplesFailed, Observers
@@ -168,16 +170,21 @@ class InferenceDoFn(beam.DoFn):
             limits = self._limits.get(chosen.batching)
             if limits is None:
                 limits = self._limits[chosen.batching] = Limits(chosen.batching)
-            solved = solve(
-                batch.take(positions),
-                model,
-                limits,
-                self._inference_args,
-                observers,
-                self._policy,
-                self._isolations.setdefault((chosen, model.model_id), Isolation()),
-                self._calls,
+            predict = functools.partial(
+                solve,
+                model=model,
+                limits=limits,
+                inference_args=self._inference_args,
+                observers=observers,
+                policy=self._policy,
+                isolation=self._isolations.setdefault((chosen, model.model_id), Isolation()),
+                calls=self._calls,
             )
+            group = batch.take(positions)
+            if chosen.batching.deduplicate:
+                solved = solve_distinct(predict, group, model, observers)
+            else:
+                solved = predict(group)
             return [Part(*part, model.model_id) for part in solved.parts], solved.failures
 
     def _without_model(

@@ -13,7 +13,6 @@ from typing import Any
 
 from runinference.batch import Batch, RowBatch, TableBatch
 from runinference.beams import byte_counter
-from runinference.columns import numeric_columns
 from runinference.description import handler_name
 from runinference.errors import (
     InferenceError,
@@ -191,10 +190,8 @@ class ProcessModel:
         """The batch without the columns that the model does not see."""
         if isinstance(batch, RowBatch):
             return batch
-        names = batch.features or self._info.features
+        names = batch.feature_names(self._info.features)
         columns = batch.table.column_names
-        if names is None:
-            names = tuple(n for n in numeric_columns(batch.table.schema) if n not in batch.exclude)
         if not names or any(columns.count(name) != 1 for name in names):
             return batch  # the model's process says what is wrong with it
         return dataclasses.replace(batch, table=batch.table.select(list(names)))

@@ -10,7 +10,14 @@ import threading
 from collections.abc import Iterator
 
 from runinference.failures import Reason
-from runinference.hooks import BatchFailed, BatchPredicted, ExamplesFailed, ModelLoaded, observer
+from runinference.hooks import (
+    BatchFailed,
+    BatchPredicted,
+    ExamplesDeduplicated,
+    ExamplesFailed,
+    ModelLoaded,
+    observer,
+)
 
 __all__ = ["Counts", "failures_summary", "live", "summary"]
 
@@ -22,6 +29,7 @@ class Counts:
 
     Attributes:
         rows: predicted so far.
+        deduplicated: rows so far that got the prediction of an equal one.
         batches: calls of the model so far.
         load_seconds: of all loads together.
         model_id: of the model that was loaded last.
@@ -33,6 +41,7 @@ class Counts:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.rows = 0
+        self.deduplicated = 0
         self.batches = 0
         self.load_seconds = 0.0
         self.model_id: str | None = None
@@ -53,6 +62,12 @@ class Counts:
         with self._lock:
             self.rows += event.size
             self.batches += 1
+
+    @observer
+    def examples_deduplicated(self, event: ExamplesDeduplicated) -> None:
+        """Count the rows."""
+        with self._lock:
+            self.deduplicated += event.size
 
     @observer
     def batch_failed(self, event: BatchFailed) -> None:
@@ -93,7 +108,7 @@ def live(counts: Counts, total: int | None) -> Iterator[None]:
 
         def render(self, task: Task) -> Text:
             rate = task.finished_speed or task.speed or 0
-            told = f"{_count(counts.rows, 'row')}, {rate:,.0f} rows/s"
+            told = f"{_count(counts.rows + counts.deduplicated, 'row')}, {rate:,.0f} rows/s"
             if counts.failures:
                 told += f", {counts.failures.total():,} failed"
             return Text(f"{told}, {_count(counts.batches, 'batch')}")
@@ -112,9 +127,8 @@ def live(counts: Counts, total: int | None) -> Iterator[None]:
         def update() -> None:
             while not done.wait(0.1):
                 description = "scoring" if counts.batches else "loading the model"
-                progress.update(
-                    task, completed=counts.rows + counts.failures.total(), description=description
-                )
+                rows = counts.rows + counts.deduplicated + counts.failures.total()
+                progress.update(task, completed=rows, description=description)
 
         thread = threading.Thread(target=update, daemon=True)
         thread.start()
@@ -144,6 +158,8 @@ def summary(counts: Counts, rows: int, files: int, seconds: float, output: str) 
     if counts.batches:
         size = counts.rows / counts.batches
         lines.append(f"{_count(counts.batches, 'batch')} of {size:,.0f} rows on average")
+    if counts.deduplicated:
+        lines.append(f"{_count(counts.deduplicated, 'row')} equal to others, not predicted again")
     if counts.model_id:
         lines.append(f"model {counts.model_id}")
     if counts.sha256:
