@@ -15,7 +15,8 @@ SOURCES = Path(runinference.__file__).parent
 LAYERS = [
     {"_version", "errors", "hints", "in_flight", "memory", "sizes", "sizing", "results"}
     | {"entry_points", "events", "policy"},
-    {"config", "rendering", "columns", "files", "registry", "hooks", "coders", "stacking"},
+    {"config", "rendering", "columns", "files", "registry", "hooks", "coders", "stacking"}
+    | {"gathering"},
     {"batch"},
     {"outputs", "metrics", "__main__", "reporting", "failures", "limits", "nonfinite"},
     {"handler", "dead_letters", "pieces"},

@@ -354,12 +354,31 @@ def test_without_batching_results_keep_the_batchs_time(run, windows):
     assert set(map(str, run.windows("out"))) == set(map(str, run.windows("in")))
 
 
-def test_timestamps_can_be_given_up(run):
+@pytest.mark.parametrize(
+    ("windows", "times"),
+    [
+        (window.GlobalWindows(), {float(window.GlobalWindow().max_timestamp())}),
+        (window.FixedWindows(10), {0.0, 1.0, 2.0, 3.0}),  # kept, since that costs nothing there
+    ],
+)
+def test_timestamps_can_be_given_up(run, windows, times):
     with run.pipeline() as pipeline:
-        examples = pipeline | beam.Create(stamped(4)) | beam.WindowInto(window.FixedWindows(10))
+        examples = pipeline | beam.Create(stamped(4)) | beam.WindowInto(windows)
         run.keep(examples | RunInference(Scale(), preserve_timestamps=False))
-    assert set(run.timestamps()) == {9.999999}
+    assert set(run.timestamps()) == times
     assert len(run.elements()) == 4
+
+
+@pytest.mark.parametrize("windows", [window.FixedWindows(1), window.SlidingWindows(2, 1)])
+def test_examples_of_several_windows_share_a_call(run, windows):
+    calls.clear()
+    with run.pipeline() as pipeline:
+        examples = pipeline | beam.Create(stamped(20)) | beam.WindowInto(windows)
+        run.keep(examples, "in")
+        batching = BatchConfig(min_size=1000, max_size=1000)
+        run.keep(examples | RunInference(Scale(), batching=batching), "out")
+    assert calls == [len(run.elements("in"))]
+    assert sorted(map(str, run.windows("out"))) == sorted(map(str, run.windows("in")))
 
 
 def test_time_is_kept_where_examples_wait_across_bundles(run):

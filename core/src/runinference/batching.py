@@ -114,7 +114,7 @@ def gathered_size(max_size: int, in_flight: int) -> int:
 
 
 def as_beam_kwargs(
-    config: BatchConfig, *, timed: bool, keyed: str | None, in_flight: int = 1
+    config: BatchConfig, *, timed: bool = False, keyed: str | None = None, in_flight: int = 1
 ) -> dict[str, Any]:
     """Arguments of ``beam.BatchElements``; what it would ignore is left to the worker's cut."""
     kwargs: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Between elements that are examples and batches of rows: keys, event times, results."""
+"""Between elements that are examples and batches of rows: keys, results."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
-from apache_beam.utils import windowed_value
+from apache_beam.utils.windowed_value import WindowedValue, create
 
 from runinference.batch import RowBatch, pick
 from runinference.coders import TimedExample
 from runinference.errors import ConfigurationError
 from runinference.failures import FAILED, Failed, Failure
+from runinference.gathering import Elements
 from runinference.results import PredictionResult
 from runinference.worker import Part
 
-__all__ = ["AttachTime", "RowEdge"]
+__all__ = ["AttachTime", "RowEdge", "held_batch", "own_batch", "timed_batch"]
 
 _NO_KEY = object()
-_MICROS, _PANE = operator.itemgetter(1), operator.itemgetter(2)
+_VALUE = operator.attrgetter("value")
 
 
 class AttachTime(beam.DoFn):
-    """Pairs each element with its event time, which batching would move to the window's end."""
+    """Pairs each element with its event time, where Beam is to hold it across bundles."""
 
     def process(
         self, element: Any, windowed: Any = beam.DoFn.WindowedValueParam
@@ -34,25 +35,50 @@ class AttachTime(beam.DoFn):
         return (TimedExample((element, windowed.timestamp_micros, windowed.pane_info)),)
 
 
+def own_batch(windowed: Any) -> Elements:
+    """The examples of an element that is a batch that the user made, all at its time.
+
+    Raises:
+        ConfigurationError: it is no sequence of examples.
+    """
+    element = windowed.value
+    if isinstance(element, str | bytes | Mapping) or not hasattr(element, "__len__"):
+        raise ConfigurationError(
+            "after with_no_batching() an element is a batch, a sequence of examples, but one is "
+            f"{type(element).__name__}: {element!r:.100}"
+        )
+    if hasattr(element, "iloc"):
+        raise ConfigurationError(
+            f"after with_no_batching() an element is a sequence of examples, but one is a "
+            f"{type(element).__name__}: put frames into a list, or use RunTableInference"
+        )
+    return held_batch(windowed)
+
+
+def held_batch(windowed: Any) -> Elements:
+    """The examples that Beam held across bundles, all at the time of their batch."""
+    return list(map(windowed.with_value, windowed.value))
+
+
+def timed_batch(windowed: Any) -> Elements:
+    """The same, each at the time that :class:`AttachTime` gave it."""
+    windows = windowed.windows
+    return [create(value, micros, windows, pane) for value, micros, pane in windowed.value]
+
+
 class RowEdge:
-    """Lists of examples in, results out.
+    """Examples in, results out.
 
     Args:
         keyed: None, ``"always"`` or ``"maybe"``: whether examples come in pairs with a key.
-        timed: whether each example comes with its time, as :class:`AttachTime` gives it.
-        is_batched: False where an element is a batch that the user made.
     """
 
-    def __init__(self, keyed: str | None, *, timed: bool, is_batched: bool) -> None:
+    def __init__(self, keyed: str | None) -> None:
         self._keyed = keyed
-        self._timed = timed
-        self._is_batched = is_batched
 
-    def open(self, element: Any) -> tuple[RowBatch, Sequence[Any] | None]:
+    def open(self, elements: Elements) -> tuple[RowBatch, Sequence[Any] | None]:
         """The examples, and their keys where there are any."""
-        values = element if self._is_batched else _own_batch(element)
-        if self._timed:
-            values = [value for value, _, _ in values]
+        values = list(map(_VALUE, elements))
         if self._keyed is None:
             return RowBatch(values), None
         keys: list[Any] = []
@@ -73,79 +99,57 @@ class RowEdge:
 
     def emit(
         self,
-        element: Any,
+        elements: Elements,
         batch: RowBatch,
         keys: Sequence[Any] | None,
         parts: Sequence[Part],
         failures: Sequence[Failed],
-        windows: Sequence[Any],
     ) -> Iterable[Any]:
-        """One result per example, in the batch's order, each at its example's time."""
+        """One result per example, in the batch's order."""
         results: list[Any] = batch.merge(
             (part.positions, _results(batch.take(part.positions).examples, part)) for part in parts
         )
         dead: Iterable[Any] = ()
         if failures:
-            dead = self._dead_letters(element, batch, keys, failures, windows)
+            dead = _dead_letters(elements, batch, keys, failures)
             left = sorted(position for part in parts for position in part.positions)
             results = [results[position] for position in left]
             keys = None if keys is None else pick(keys, left)
-            element = pick(element, left) if self._timed else element
+            elements = pick(elements, left)
         if keys is not None:
             results = [
                 result if key is _NO_KEY else (key, result)
                 for key, result in zip(keys, results, strict=True)
             ]
-        if not self._timed:
-            return itertools.chain(dead, results) if failures else results
         # lazily: thousands of new objects alive at a time would wake the garbage collector
-        micros, panes = map(_MICROS, element), map(_PANE, element)
-        timed = map(windowed_value.create, results, micros, itertools.repeat(windows), panes)
-        return itertools.chain(dead, timed)
+        return itertools.chain(dead, map(WindowedValue.with_value, elements, results))
 
-    def locate(self, element: Any, position: int) -> str:
+    def sizes(self, elements: Elements) -> Iterable[int]:
+        """See :class:`runinference.worker.Edge`."""
+        return itertools.repeat(1, len(elements))
+
+    def locate(self, elements: Elements, position: int) -> str:
         """See :class:`runinference.worker.Edge`."""
         return f"example {position} of a batch"
 
-    def _dead_letters(
-        self,
-        element: Any,
-        batch: RowBatch,
-        keys: Sequence[Any] | None,
-        failures: Sequence[Failed],
-        windows: Sequence[Any],
-    ) -> Iterator[TaggedOutput[str, Any]]:
-        for failed in failures:
-            for position in failed.positions:
-                key = None if keys is None or keys[position] is _NO_KEY else keys[position]
-                example = batch.examples[position]
-                failure = Failure(example, key, failed.stage, *failed.reason, failed.model_id)
-                value: Any = failure
-                if self._timed:
-                    _, micros, pane = element[position]
-                    value = windowed_value.create(failure, micros, windows, pane)
-                yield TaggedOutput(FAILED, value)
 
-
-def _own_batch(element: Any) -> list[Any]:
-    if isinstance(element, str | bytes | Mapping) or not hasattr(element, "__len__"):
-        raise ConfigurationError(
-            "after with_no_batching() an element is a batch, a sequence of examples, but one is "
-            f"{type(element).__name__}: {element!r:.100}"
-        )
-    if hasattr(element, "iloc"):
-        raise ConfigurationError(
-            f"after with_no_batching() an element is a sequence of examples, but one is a "
-            f"{type(element).__name__}: put frames into a list, or use RunTableInference"
-        )
-    return list(element)
+def _dead_letters(
+    elements: Elements, batch: RowBatch, keys: Sequence[Any] | None, failures: Sequence[Failed]
+) -> Iterator[TaggedOutput[str, Any]]:
+    for failed in failures:
+        for position in failed.positions:
+            key = None if keys is None or keys[position] is _NO_KEY else keys[position]
+            example = batch.examples[position]
+            failure = Failure(example, key, failed.stage, *failed.reason, failed.model_id)
+            yield TaggedOutput(FAILED, elements[position].with_value(failure))
 
 
 def _results(examples: Sequence[Any], part: Part) -> list[PredictionResult[Any, Any]]:
     model_ids = itertools.repeat(part.model_id, len(examples))
     rows = zip(examples, part.predictions, model_ids, strict=True)
-    if not any(isinstance(prediction, PredictionResult) for prediction in part.predictions):
-        return list(map(PredictionResult._make, rows))
+    if not any(issubclass(kind, PredictionResult) for kind in set(map(type, part.predictions))):
+        # what PredictionResult._make does, without a call of Python for each
+        return list(map(tuple.__new__, itertools.repeat(PredictionResult), rows))
     return [
         PredictionResult(prediction[0], prediction[1], prediction[2] or model_id)
         if isinstance(prediction, PredictionResult)

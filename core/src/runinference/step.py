@@ -8,6 +8,7 @@ import uuid
 from typing import Any, Self
 
 import apache_beam as beam
+from apache_beam.transforms.window import FixedWindows, GlobalWindows, Sessions
 
 from runinference.batching import check_tokens
 from runinference.beams import unwrap
@@ -20,6 +21,7 @@ from runinference.description import (
 )
 from runinference.errors import ConfigurationError
 from runinference.failures import FailurePolicy
+from runinference.gathering import Gather
 from runinference.handler import Handler
 from runinference.keyed import KeyedModelHandler, MaybeKeyedModelHandler
 from runinference.keyed_router import KeyedRouter, VersionOf
@@ -29,11 +31,12 @@ from runinference.registry import create_handler
 from runinference.router import Router, SingleModelRouter
 from runinference.threads import share_of_threads
 from runinference.watching import Watching
-from runinference.worker import Edge, InferenceDoFn
+from runinference.worker import AtTheEnd, Edge, InferenceDoFn, OnePerWindow
 
 __all__ = ["InferenceTransform", "Keyed", "Step"]
 
 Keyed = KeyedModelHandler | MaybeKeyedModelHandler
+_ONE_WINDOW_EACH = (GlobalWindows, FixedWindows, Sessions)
 
 
 class Step:
@@ -140,12 +143,16 @@ class Step:
 
     def predict(
         self,
+        gather: Gather,
         edge: Edge[Any],
         batching: BatchConfig,
-        pipeline: beam.Pipeline,
+        elements: beam.PCollection[Any],
         policy: FailurePolicy,
+        *,
+        keeps_time: bool = True,
     ) -> Any:
-        """The step that runs in the workers of a pipeline, a ``beam.ParDo``."""
+        """The step that runs in the workers of a pipeline, a ``beam.ParDo`` of the elements."""
+        pipeline, windowing = elements.pipeline, elements.windowing.windowfn
         execution = self._execution_in(pipeline)
         router: Router
         if self.models is None:
@@ -165,10 +172,15 @@ class Step:
             if override is not None and override(namespace):
                 namespace = None
         policy = dataclasses.replace(policy, refuses_nonfinite=execution.on_nonfinite == "fail")
-        dofn = InferenceDoFn(
-            edge, router, self._inference_args, namespace, policy, execution.in_flight
-        )
         told = self._watching.side_input(pipeline, self.label())
+        kind = InferenceDoFn
+        if not isinstance(windowing, _ONE_WINDOW_EACH):
+            kind = OnePerWindow
+        elif not keeps_time and isinstance(windowing, GlobalWindows) and told is None:
+            kind = AtTheEnd
+        dofn = kind(
+            gather, edge, router, self._inference_args, namespace, policy, execution.in_flight
+        )
         par_do = beam.ParDo(dofn) if told is None else beam.ParDo(dofn, told)
         return par_do.with_resource_hints(**self.description.resource_hints)
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.pvalue import TaggedOutput
-from apache_beam.utils import windowed_value
 
 from runinference.batch import CodedKeys, TableBatch
-from runinference.coders import TimedExample
 from runinference.errors import ConfigurationError
 from runinference.failures import FAILED, Failed
+from runinference.gathering import Elements
 from runinference.hints import did_you_mean, listed
 from runinference.worker import Part
 
@@ -31,14 +31,8 @@ SOURCE = b"runinference.source"
 the number of its first row, as JSON."""
 
 
-@dataclasses.dataclass
-class _Gathered:
-    tables: list[TimedExample] = dataclasses.field(default_factory=list)
-    rows: int = 0
-
-
-class GatherTables(beam.DoFn):
-    """Puts small tables of a bundle together that follow each other in a window.
+class GatherTables:
+    """Small tables that follow each other.
 
     Args:
         rows: how many are enough; a table that has as many goes alone.
@@ -47,35 +41,33 @@ class GatherTables(beam.DoFn):
     def __init__(self, rows: int) -> None:
         self._enough = rows
 
-    def start_bundle(self) -> None:
-        """Nothing waits from one bundle to the next."""
-        self._waiting: dict[Any, _Gathered] = {}
+    def start(self) -> None:
+        """See :class:`runinference.gathering.Gather`."""
+        self._waiting: list[Any] = []
+        self._rows = 0
 
-    def process(
-        self,
-        element: Any,
-        windowed: Any = beam.DoFn.WindowedValueParam,
-        window: Any = beam.DoFn.WindowParam,
-    ) -> Iterator[Any]:
-        """One table in; out, once there are enough rows, a list of tables."""
-        timed = TimedExample((element, windowed.timestamp_micros, windowed.pane_info))
-        gathered = self._waiting.setdefault(window, _Gathered())
-        if gathered.tables and not _fit(gathered.tables[-1][0], element):
-            yield self._pop(window)
-            gathered = self._waiting[window] = _Gathered()
-        gathered.tables.append(timed)
-        gathered.rows += len(element) if hasattr(element, "__len__") else 0
-        if gathered.rows >= self._enough:
-            yield self._pop(window)
+    def add(self, windowed: Any) -> Elements | None:
+        """See :class:`runinference.gathering.Gather`."""
+        table, ready = windowed.value, None
+        if self._waiting and not _fit(self._waiting[-1].value, table):
+            ready = self._pop()
+        self._waiting.append(windowed)
+        self._rows += len(table) if hasattr(table, "__len__") else 0
+        # where the columns change, what came before goes, and the newcomer waits in any case
+        return self._pop() if ready is None and self._rows >= self._enough else ready
 
-    def finish_bundle(self) -> Iterator[Any]:
-        """What is left."""
-        for window in list(self._waiting):
-            yield self._pop(window)
+    def rest(self) -> Iterator[Elements]:
+        """See :class:`runinference.gathering.Gather`."""
+        if self._waiting:
+            yield self._pop()
 
-    def _pop(self, window: Any) -> Any:
-        tables = self._waiting.pop(window).tables
-        return windowed_value.WindowedValue(tables, window.max_timestamp(), (window,))
+    def timing(self, size: int) -> AbstractContextManager[None]:
+        """See :class:`runinference.gathering.Gather`; sizes of calls are learnt elsewhere."""
+        return contextlib.nullcontext()
+
+    def _pop(self) -> Elements:
+        waiting, self._waiting, self._rows = self._waiting, [], 0
+        return waiting
 
 
 class TableEdge:
@@ -93,9 +85,9 @@ class TableEdge:
         self._output = output
         self._keep = keep
 
-    def open(self, element: Sequence[TimedExample]) -> tuple[TableBatch, CodedKeys | None]:
+    def open(self, elements: Elements) -> tuple[TableBatch, CodedKeys | None]:
         """The rows of all tables as one batch, and their keys."""
-        tables = [_arrow(table, self._keep or ()) for table, _, _ in element]
+        tables = [_arrow(windowed.value, self._keep or ()) for windowed in elements]
         table = tables[0] if len(tables) == 1 else pa.concat_tables(tables)
         keep = self._keep or ()
         if self._key is None:
@@ -105,14 +97,13 @@ class TableEdge:
 
     def emit(
         self,
-        element: Sequence[TimedExample],
+        elements: Elements,
         batch: TableBatch,
         keys: Sequence[Any] | None,
         parts: Sequence[Part],
         failures: Sequence[Failed],
-        windows: Sequence[Any],
     ) -> Iterable[Any]:
-        """One table per table, of the same kind, at its own time; without the rows that failed,
+        """One table per table, of the same kind; without the rows that failed,
         and none where all of them did."""
         if not parts:  # no rows: nobody can tell the type of predictions that were not made
             predictions = pa.table({self._output: pa.nulls(0)})
@@ -120,22 +111,28 @@ class TableEdge:
             predictions = batch.merge((part.positions, part.predictions) for part in parts)
         reasons = _by_row(failures, len(batch)) if failures else None
         start = done = 0
-        for table, micros, pane in element:
+        for windowed in elements:
+            table = windowed.value
             own = slice(start, start + len(table))
             start += len(table)
             if reasons is not None and reasons.failed[own].any():
                 dead = reasons.dead_letters(table, own)
-                yield TaggedOutput(FAILED, windowed_value.create(dead, micros, windows, pane))
+                yield TaggedOutput(FAILED, windowed.with_value(dead))
                 table = _rows(table, np.flatnonzero(~reasons.failed[own]))
                 if not len(table):
                     continue
             scored = self._scored(table, predictions.slice(done, len(table)))
             done += len(table)
-            yield windowed_value.create(scored, micros, windows, pane)
+            yield windowed.with_value(scored)
 
-    def locate(self, element: Sequence[TimedExample], position: int) -> str:
+    def sizes(self, elements: Elements) -> Iterable[int]:
         """See :class:`runinference.worker.Edge`."""
-        for table, _, _ in element:
+        return (len(windowed.value) for windowed in elements)
+
+    def locate(self, elements: Elements, position: int) -> str:
+        """See :class:`runinference.worker.Edge`."""
+        for windowed in elements:
+            table = windowed.value
             if position < len(table):
                 break
             position -= len(table)

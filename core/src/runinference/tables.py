@@ -8,7 +8,7 @@ from typing import Any
 import apache_beam as beam
 
 from runinference.batching import check_in_flight, gathered_size
-from runinference.coders import TimedExample, tabular_type
+from runinference.coders import tabular_type
 from runinference.config import ROW_ONLY, BatchConfig, Execution
 from runinference.dead_letters import check_failures
 from runinference.description import describe
@@ -122,15 +122,13 @@ class RunTableInference(InferenceTransform):
         rows = gathered_size(
             min(batching.max_size or _GATHERED_ROWS, _GATHERED_ROWS), step.in_flight
         )
-        gather = beam.ParDo(GatherTables(rows)).with_output_types(list[TimedExample])
-        gathered = tables | "Gather" >> gather
         # without dead letters, the row to blame is looked for and told
         policy = step.policy or FailurePolicy(Exception, is_fatal=True)
-        predict = step.predict(self._edge, batching, tables.pipeline, policy)
+        predict = step.predict(GatherTables(rows), self._edge, batching, tables, policy)
         if step.policy is None:
-            return gathered | "Predict" >> predict.with_output_types(kind)
+            return tables | "Predict" >> predict.with_output_types(kind)
         predict = predict.with_output_types(kind, **{FAILED: kind, COUNTS: Count})
-        outputs = gathered | "Predict" >> predict.with_outputs(FAILED, COUNTS, main="scored")
+        outputs = tables | "Predict" >> predict.with_outputs(FAILED, COUNTS, main="scored")
         check_failures(outputs[COUNTS], (), (), step.threshold)
         return outputs["scored"], RunInferenceDLQ(outputs[FAILED], (), ())
 

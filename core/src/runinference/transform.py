@@ -13,9 +13,10 @@ from runinference.config import BatchConfig, Execution
 from runinference.dead_letters import check_failures
 from runinference.failures import COUNTS, FAILED, FailurePolicy, RunInferenceDLQ
 from runinference.functions import Functions, functions_by_key
+from runinference.gathering import Gather, GatherExamples, Unpack
 from runinference.handler import Handler
 from runinference.results import PredictionResult
-from runinference.rows import AttachTime, RowEdge
+from runinference.rows import AttachTime, RowEdge, held_batch, own_batch, timed_batch
 from runinference.step import InferenceTransform, Keyed, Step
 from runinference.watching import Refresh, Watching
 
@@ -35,8 +36,9 @@ class RunInference(InferenceTransform):
         execution: where and how the model runs.
         inference_args: extra arguments of every call of the model.
         metrics_namespace: instead of the handler's own.
-        preserve_timestamps: False to have each result at the end of its window, as Beam's own
-            RunInference does; it saves reading and writing a timestamp per example.
+        preserve_timestamps: False where nobody asks for the time of results: those in the global
+            window are then at its end, as Beam's own RunInference has all of them, which saves
+            reading each example's time.
         model_metadata_pcoll: a PCollection that tells of other models while the pipeline runs, of
             :class:`ModelMetadata`, or of lists of :class:`KeyModelPathMapping` with a model per
             key. It is a side input, of which the last element counts.
@@ -102,18 +104,21 @@ class RunInference(InferenceTransform):
         if step.models is not None:
             functions = functions_by_key(step.models, "get_preprocess_fns")
             examples = before.apply(examples, functions, "Preprocess", keyed)
-        timed = self._preserve_timestamps and not skips_batching
-        if timed:
-            attach = beam.ParDo(AttachTime())  # type: ignore[no-untyped-call]  # of Beam's DoFn
-            examples = examples | "KeepTime" >> attach.with_output_types(TimedExample)
-        if not skips_batching:
-            kwargs = as_beam_kwargs(batching, timed=timed, keyed=keyed, in_flight=step.in_flight)
-            batched = beam.BatchElements(**kwargs)
-            # a type whose coder does not pickle examples to know their sizes
-            kind = TimedExample if timed else UntimedExample
-            examples = examples | "Batch" >> batched.with_output_types(typehints.List[kind])
-        edge = RowEdge(keyed, timed=timed, is_batched=not skips_batching)
-        predict = step.predict(edge, batching, examples.pipeline, step.policy or FailurePolicy())
+        gather: Gather
+        if skips_batching:
+            gather = Unpack(own_batch)
+        elif batching.max_wait_s is None:
+            gather = GatherExamples(as_beam_kwargs(batching, in_flight=step.in_flight))
+        else:
+            examples, gather = self._held(examples, batching)
+        predict = step.predict(
+            gather,
+            RowEdge(keyed),
+            batching,
+            examples,
+            step.policy or FailurePolicy(),
+            keeps_time=self._preserve_timestamps,
+        )
         predict = predict.with_output_types(_result_type(keyed, key_type))
         after = Functions("postprocess", step.policy)
         if step.policy is None:
@@ -130,6 +135,18 @@ class RunInference(InferenceTransform):
             return results
         check_failures(outputs[COUNTS], before.failed, after.failed, step.threshold)
         return results, RunInferenceDLQ(outputs[FAILED], before.failed, after.failed)
+
+    def _held(self, examples: beam.PCollection[Any], batching: BatchConfig) -> Any:
+        """Batches that Beam holds across bundles, and what takes them apart."""
+        timed, step = self._preserve_timestamps, self._step
+        # a type whose coder does not pickle examples to know their sizes
+        kind = TimedExample if timed else UntimedExample
+        if timed:
+            attach = beam.ParDo(AttachTime())  # type: ignore[no-untyped-call]  # of Beam's DoFn
+            examples = examples | "KeepTime" >> attach.with_output_types(kind)
+        kwargs = as_beam_kwargs(batching, timed=timed, keyed=step.keyed, in_flight=step.in_flight)
+        batched = beam.BatchElements(**kwargs).with_output_types(typehints.List[kind])
+        return examples | "Batch" >> batched, Unpack(timed_batch if timed else held_batch)
 
 
 def _key_type(element_type: Any) -> Any:

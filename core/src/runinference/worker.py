@@ -10,12 +10,14 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
+from apache_beam.transforms.window import GlobalWindows
 
 from runinference.batch import Positions, RowBatch, TableBatch, pick
 from runinference.config import BatchConfig
 from runinference.deduplication import solve_distinct
 from runinference.errors import FatalExampleError
 from runinference.failures import COUNTS, Count, Failed, FailurePolicy, Isolation, Reason
+from runinference.gathering import Elements, Gather
 from runinference.hooks import ExamplesFailed, Observers
 from runinference.in_flight import InFlight
 from runinference.limits import Limits
@@ -24,7 +26,7 @@ from runinference.model import ModelVersion, Predictions
 from runinference.router import Router
 from runinference.solve import CallsInFlight, solve
 
-__all__ = ["Edge", "InferenceDoFn", "Part"]
+__all__ = ["AtTheEnd", "Edge", "InferenceDoFn", "OnePerWindow", "Part"]
 
 
 class Part(NamedTuple):
@@ -41,29 +43,32 @@ BatchT = TypeVar("BatchT", RowBatch, TableBatch)
 class Edge(Protocol[BatchT]):
     """Between elements of a PCollection and batches; all that tells rows and tables apart."""
 
-    def open(self, element: Any) -> tuple[BatchT, Sequence[Any] | None]:
-        """The batch of an element, and the key of each example where there are keys."""
+    def open(self, elements: Elements) -> tuple[BatchT, Sequence[Any] | None]:
+        """The batch of elements, and the key of each example where there are keys."""
 
     def emit(
         self,
-        element: Any,
+        elements: Elements,
         batch: BatchT,
         keys: Sequence[Any] | None,
         parts: Sequence[Part],
         failures: Sequence[Failed],
-        windows: Sequence[Any],
     ) -> Iterable[Any]:
-        """The elements that go out, windowed where the edge keeps time itself; those of failed
-        examples under the tag ``FAILED``."""
+        """What goes out, each at the time and in the window of its element; failed examples under
+        the tag ``FAILED``."""
 
-    def locate(self, element: Any, position: int) -> str:
-        """Names an example of the element for a reader."""
+    def locate(self, elements: Elements, position: int) -> str:
+        """Names an example of the elements for a reader."""
+
+    def sizes(self, elements: Elements) -> Iterable[int]:
+        """How many examples each element has."""
 
 
 class InferenceDoFn(beam.DoFn):
-    """Predicts each element's examples with the models that the router chooses.
+    """Predicts the examples of a bundle with the models that the router chooses.
 
     Args:
+        gather: decides which elements come together.
         edge: between elements and batches.
         router: chooses the models.
         inference_args: extra arguments of every call of a model.
@@ -74,6 +79,7 @@ class InferenceDoFn(beam.DoFn):
 
     def __init__(
         self,
+        gather: Gather,
         edge: Edge[Any],
         router: Router,
         inference_args: dict[str, Any] | None,
@@ -81,6 +87,7 @@ class InferenceDoFn(beam.DoFn):
         policy: FailurePolicy,
         in_flight: int = 1,
     ) -> None:
+        self._gather = gather
         self._edge = edge
         self._router = router
         self._inference_args = inference_args
@@ -99,27 +106,25 @@ class InferenceDoFn(beam.DoFn):
         self._router.open(self._observers)
         self._calls: CallsInFlight = InFlight(self._in_flight)
 
+    def start_bundle(self) -> None:
+        """Nothing waits yet."""
+        self._told: Any = None
+        self._gather.start()
+
     def process(
         self, element: Any, windowed: Any = beam.DoFn.WindowedValueParam, told: Any = None
-    ) -> Iterable[Any]:
-        """Predict one element, with the models that a side input tells, if one does."""
+    ) -> Iterable[Any] | None:
+        """Take one element, and predict once there are enough, with the models that a side input
+        tells, if one does."""
         if told is not None:
-            self._router.update(told, self._observers)
-        batch, keys = self._edge.open(element)
-        if self._metrics is not None:
-            self._metrics.received(len(batch))
-        try:
-            parts, failures = self._predict(batch, keys)
-        except FatalExampleError as error:
-            where = self._edge.locate(element, error.position)
-            raise FatalExampleError(f"{where}: {error}", error.position) from error.__cause__
-        results = self._edge.emit(element, batch, keys, parts, failures, windowed.windows)
-        if not self._policy.exc_class or self._policy.is_fatal:
-            return results
-        return itertools.chain(results, _count(len(batch), failures))
+            self._told = told
+        ready = self._gather.add(windowed)
+        return None if ready is None else self._predict(ready)
 
-    def finish_bundle(self) -> None:
-        """Report what happened outside of a batch."""
+    def finish_bundle(self) -> Iterator[Any]:
+        """Predict what is left, and report what happened outside of a batch."""
+        for ready in self._gather.rest():
+            yield from self._predict(ready)
         if self._metrics is not None:
             self._metrics.flush()
             for metrics, _ in self._of_model.values():
@@ -132,7 +137,24 @@ class InferenceDoFn(beam.DoFn):
         if hasattr(self, "_observers"):  # a setup that failed is torn down too
             self._router.close(self._observers)
 
-    def _predict(
+    def _predict(self, elements: Elements) -> Iterable[Any]:
+        if self._told is not None:
+            self._router.update(self._told, self._observers)
+        batch, keys = self._edge.open(elements)
+        if self._metrics is not None:
+            self._metrics.received(len(batch))
+        try:
+            with self._gather.timing(len(elements)):
+                parts, failures = self._predict_batch(batch, keys)
+        except FatalExampleError as error:
+            where = self._edge.locate(elements, error.position)
+            raise FatalExampleError(f"{where}: {error}", error.position) from error.__cause__
+        results = self._edge.emit(elements, batch, keys, parts, failures)
+        if not self._policy.exc_class or self._policy.is_fatal:
+            return results
+        return itertools.chain(results, _counts(elements, self._edge.sizes(elements), failures))
+
+    def _predict_batch(
         self, batch: RowBatch | TableBatch, keys: Sequence[Any] | None
     ) -> tuple[list[Part], list[Failed]]:
         parts: list[Part] = []
@@ -220,7 +242,52 @@ class InferenceDoFn(beam.DoFn):
         return self._of_model[version][1]
 
 
-def _count(examples: int, failures: Sequence[Failed]) -> Iterator[TaggedOutput[str, Any]]:
-    failed = sum(len(failure.positions) for failure in failures)
-    first = failures[0].reason.text if failures else None
-    yield TaggedOutput(COUNTS, Count(examples, failed, first))
+class OnePerWindow(InferenceDoFn):
+    """The same for windows that overlap: an element that is in several comes once for each.
+
+    Beam would multiply the windows of what goes out by those of the element that came last.
+    """
+
+    def process(
+        self,
+        element: Any,
+        windowed: Any = beam.DoFn.WindowedValueParam,
+        told: Any = None,
+        window: Any = beam.DoFn.WindowParam,
+    ) -> Iterable[Any] | None:
+        """As that of the base."""
+        return super().process(element, windowed, told)
+
+
+class AtTheEnd(InferenceDoFn):
+    """The same for elements of the global window, whose results are all at its end.
+
+    Not to ask for an element's time is what makes it cheaper.
+    """
+
+    def process(self, element: Any) -> Iterable[Any] | None:  # type: ignore[override]  # Beam asks
+        """As that of the base."""
+        ready = self._gather.add(_END.with_value(element))
+        return None if ready is None else self._predict(ready)
+
+
+_END = GlobalWindows.windowed_value_at_end_of_window(None)
+
+
+def _counts(
+    elements: Elements, sizes: Iterable[int], failures: Sequence[Failed]
+) -> Iterator[TaggedOutput[str, Any]]:
+    """How many examples there were in each window, and how many of them failed."""
+    failed = {position: failure for failure in failures for position in failure.positions}
+    counts: dict[Any, list[Any]] = {}
+    start = 0
+    for windowed, size in zip(elements, sizes):
+        count = counts.setdefault(windowed.windows[0], [windowed, 0, 0, None])
+        count[1] += size
+        for position in range(start, start + size) if failed else ():
+            if position in failed:
+                count[2] += 1
+                count[3] = count[3] or failed[position].reason.text
+        start += size
+    for windowed, *count in counts.values():
+        yield TaggedOutput(COUNTS, windowed.with_value(Count(*count)))

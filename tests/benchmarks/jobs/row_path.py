@@ -66,29 +66,19 @@ def beam(job: RowPath, folder: Path, output: Path) -> Callable[[], dict[str, Any
 
 
 def parts(job: RowPath, folder: Path, output: Path) -> Callable[[], dict[str, Any]]:
-    """What each step of ``timed`` adds, and what the handler takes of the last one."""
-    import apache_beam as beam
-
+    """What the step of ``timed`` adds, and what the handler takes of it."""
     from runinference import RunInference, create_handler
-    from runinference.coders import TimedExample
-    from runinference.rows import AttachTime
 
     examples = _examples(job, folder)
     options = job.of.options(folder)
-
-    def keep_time() -> Any:
-        return beam.ParDo(AttachTime()).with_output_types(TimedExample)
-
     steps: dict[str, Callable[[], Any]] = {
         "source and sink": lambda: None,
-        "keep time": keep_time,
-        "batch": lambda: keep_time() | beam.BatchElements(),
-        "predict and emit": lambda: RunInference(job.of.handler, **options),
+        "RunInference": lambda: RunInference(job.of.handler, **options),
     }
 
     def work() -> dict[str, Any]:
         made, before = {}, 0.0
-        _seconds(_part(examples), job.is_windowed, steps["predict and emit"]())
+        _seconds(_part(examples), job.is_windowed, steps["RunInference"]())
         for name, make in steps.items():
             made[name] = _seconds(examples, job.is_windowed, make()) - before
             before += made[name]
