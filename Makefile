@@ -27,7 +27,7 @@ MANIFESTS := pyproject.toml core/src/runinference/_version.py \
 .PHONY: help
 help:
 	@echo "Commands:"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.pip: constraints.txt
 	@python=$$(tools/find-python $(PYTHONS)); \
@@ -101,6 +101,10 @@ check: $(VENV)/.dev docs  ## lint, formatting, types and the documentation's lin
 .PHONY: docs
 docs: $(VENV)/.dev  ## build the documentation's site into build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+.PHONY: docs-reference
+docs-reference: $(VENV)/.dev  ## write what the code tells (options, messages) into the documentation
+	PYTHONPATH='$(CURDIR)/tools' $(BIN)/python -m reference
 
 # Stem: a Python version. Without PyTorch: the core and the scikit-learn plugin do without it.
 .PRECIOUS: build/python-%/.installed

@@ -21,7 +21,7 @@ from runinference_cli.config_file import check_keys, read_config
 from runinference_cli.failures import UsageError
 from runinference_cli.wording import reword
 
-__all__ = ["ScoreOptions", "parse_score"]
+__all__ = ["ScoreOptions", "parse_score", "score_parser"]
 
 _LISTS = ("input", "features", "keep")
 _GROUPS = ("handler", "batching", "execution")
@@ -74,7 +74,7 @@ def parse_score(arguments: Sequence[str]) -> ScoreOptions:
     if name is None and not is_help:
         installed = ", ".join(info.name for info in available_handlers()) or "none"
         raise UsageError(f"which handler? say --handler NAME; installed: {installed}")
-    parser = _parser(name)
+    parser = score_parser(name)
     known = list(parser.get_defaults().keys())
     if config:
         check_keys(config, known, _GROUPS, f"{config_path}: handler {name!r}", str(config_path))
@@ -132,7 +132,8 @@ def _handler_of(value: Any, path: str | None) -> tuple[dict[str, Any], str | Non
     return options, None if name is None else str(name)
 
 
-def _parser(name: str | None) -> ArgumentParser:
+def score_parser(name: str | None) -> ArgumentParser:
+    """The parser of ``runinference score``, with the options of a handler if one is named."""
     parser = ArgumentParser(
         prog="runinference score",
         usage=_USAGE,
