@@ -79,9 +79,17 @@ $(MLSERVER)/.installed: tests/open_inference/mlserver-constraints.txt
 	    mlserver mlserver-sklearn && \
 	touch $@ || echo "MLServer cannot be installed: its tests will be skipped" >&2
 
+# As many processes as there are cores share all tests out; a file named in PYTEST_ARGS needs but this one.
+TEST_PROCESSES ?= $(if $(findstring tests/,$(PYTEST_ARGS)),0,auto)
+PYTEST := $(BIN)/python -m pytest -n $(TEST_PROCESSES)
+
 .PHONY: test
-test: $(VENV)/.dev $(MLSERVER)/.installed  ## run all tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: $(VENV)/.dev $(MLSERVER)/.installed  ## run the tests, some minutes on two cores
+	$(PYTEST) --durations=10 --durations-min=5 $(PYTEST_ARGS)
+
+.PHONY: test-slow
+test-slow: $(VENV)/.dev $(MLSERVER)/.installed  ## run all tests, those that take long too
+	EVERY_CHECK=1 KILL_MOMENTS=6 $(PYTEST) -m 'not benchmark' $(PYTEST_ARGS)
 
 # Every cut and FUZZ_FLIPS flipped bits of each format; the same ones again with the same FUZZ_SEED.
 FUZZ_FLIPS ?= 3000
@@ -133,7 +141,7 @@ KILL_MOMENTS ?= 60
 
 .PHONY: test-killed
 test-killed: $(VENV)/.dev  ## kill runs of the command line at many random moments, for some minutes
-	KILL_MOMENTS=$(KILL_MOMENTS) $(BIN)/python -m pytest tests/cli/test_killed.py $(PYTEST_ARGS)
+	KILL_MOMENTS=$(KILL_MOMENTS) $(BIN)/python -m pytest tests/cli/test_killed.py -m '' $(PYTEST_ARGS)
 
 .PHONY: coverage
 coverage: $(VENV)/.dev $(MLSERVER)/.installed  ## run all tests and report the lines that none reached

@@ -1,12 +1,23 @@
 """What the tests of all distributions share: the embedded runner, and where results are kept."""
 
 import contextlib
+import os
+import sys
 import uuid
+from pathlib import Path
+
+# Before libraries of linear algebra are loaded, here and in processes that tests start: on cores
+# that are busy their threads wait for each other, and a small model takes a hundred times as long.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+sys.path.append(str(Path(__file__).parent))  # for `conformance`, which tests import too
+
+from conformance import IN_AN_INTERPRETER  # found through the line above
 
 _collected = {}
 
@@ -62,3 +73,56 @@ class Run:
 @pytest.fixture
 def run():
     return Run()
+
+
+# How several processes share the tests out: files at a time, the longest first, so that none is
+# left with one at the end; and by one process those that share what is expensive to start.
+LONGEST = (
+    "tests/system",
+    "tests/open_inference",
+    "tests/cli/test_killed.py",
+)
+TOGETHER = {
+    "tests/open_inference/": "with a server",
+    "tests/system/test_new_distribution.py": "with wheels",
+    "tests/system/test_wheels.py": "with wheels",
+}
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_make_scheduler(config, log):
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            for start, name in TOGETHER.items():
+                if nodeid.startswith(start):
+                    return name
+            return super()._split_scope(nodeid)
+
+    config.option.loadscopereorder = False  # the order of `pytest_collection_modifyitems` stands
+    return Scheduling(config, log)
+
+
+def pytest_make_parametrize_id(val, argname):
+    # two processes may have different bytes, of an archive that tells when it was made
+    return argname if isinstance(val, bytes) else None
+
+
+@pytest.hookimpl(tryfirst=True)  # before those with marks are left out
+def pytest_collection_modifyitems(items):
+    interpreted = set()
+    for item in items:
+        if " at 0x" in item.nodeid:
+            raise pytest.UsageError(
+                f"{item.nodeid} is named by an address, and so differently in each process that "
+                "shares the tests: give the parameter an id"
+            )
+        # as in `conformance`, for handlers that have a test for each check
+        check = getattr(item, "callspec", None) and item.callspec.params.get("check")
+        if check is not None and check.name in IN_AN_INTERPRETER:
+            kind = (item.path, type(item.callspec.params["handler"]), check.name)
+            if kind in interpreted:
+                item.add_marker(pytest.mark.slow)
+            interpreted.add(kind)
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))

@@ -337,8 +337,9 @@ def test_a_run_without_any_example_is_a_success(run):
 def judged(count, bad, threshold):
     """Results and failures of a window of a stream."""
     events = test_stream.TestStream().advance_watermark_to(0)
-    for number in range(count):
-        events = events.add_elements([TimestampedValue(13 if number < bad else 2, 1)])
+    for start in range(0, count, 10):  # in bundles of as many
+        values = [13 if number < bad else 2 for number in range(start, start + 10)]
+        events = events.add_elements([TimestampedValue(value, 1) for value in values])
     events = events.advance_watermark_to_infinity()
     with beam.Pipeline(runner=BundleBasedDirectRunner()) as pipeline:
         windows = pipeline | events | beam.WindowInto(FixedWindows(10))

@@ -5,28 +5,16 @@ import nets
 import pyarrow as pa
 import pytest
 import torch
+from conformance import outcomes  # found through conftest
 
 from runinference.files import read_model
-from runinference.testing import HandlerChecks
 from runinference_pytorch import (
     Padding,
     PytorchModelHandlerKeyedTensor,
     PytorchModelHandlerTensor,
 )
 
-pytestmark = pytest.mark.slow
-
 NO_LENGTHS = {"check_lengths": "skipped"}
-
-
-def outcomes(handler, **given):
-    """What each check came to that was not passed; of those that failed, why."""
-    results = HandlerChecks(**given).run(handler)
-    return {
-        r.name: r.message if r.outcome == "failed" else r.outcome
-        for r in results
-        if r.outcome != "passed"
-    }
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def same(rows, model, examples):
 lengths_of_a_batch = st.lists(st.integers(1, 12), min_size=1, max_size=8)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     lengths=lengths_of_a_batch,
     classes=st.integers(1, 12),

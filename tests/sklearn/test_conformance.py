@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from asking import probabilities  # found through conftest
+from conformance import outcomes
 from scipy import sparse, special
 from sklearn.compose import make_column_transformer
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -12,23 +13,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from runinference.files import read_model
-from runinference.testing import HandlerChecks
 from runinference_sklearn import SklearnModelHandlerNumpy, SklearnModelHandlerPandas
-
-pytestmark = pytest.mark.slow
 
 ROWS = 5
 TEXTS = ["good and fast", "bad", "good", "slow and bad", "fast"]
-
-
-def outcomes(handler, **given):
-    """What each check came to that was not passed; of those that failed, why."""
-    results = HandlerChecks(**given).run(handler)
-    return {
-        r.name: r.message if r.outcome == "failed" else r.outcome
-        for r in results
-        if r.outcome != "passed"
-    }
 
 
 NO_LENGTHS = {"check_lengths": "skipped"}
@@ -150,7 +138,9 @@ def named(frame, iris, save):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"method": "predict_proba"}, {"inference_fn": probabilities}], ids=str
+    "options",
+    [{}, {"method": "predict_proba"}, {"inference_fn": probabilities}],
+    ids=["predict", "method", "function"],
 )
 def test_pandas(named, frame, options):
     one, other = named

@@ -57,7 +57,6 @@ def same(first, second):
     )
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # small data and few iterations: fits do not converge
 def test_every_estimator_of_sklearn_loads_and_answers_as_after_plain_unpickling():
     different = []

@@ -11,9 +11,10 @@ from runinference_sklearn import SklearnModelHandlerNumpy
 
 
 @pytest.fixture(autouse=True)
-def _restored():
-    with threadpoolctl.threadpool_limits():
-        before = {pool["filepath"]: pool["num_threads"] for pool in threadpoolctl.threadpool_info()}
+def _two_threads():
+    before = {pool["filepath"]: pool["num_threads"] for pool in threadpoolctl.threadpool_info()}
+    with threadpoolctl.threadpool_limits(2):
+        assert {pool["num_threads"] for pool in threadpoolctl.threadpool_info()} == {2}
         yield
     for pool in threadpoolctl.threadpool_info():
         assert pool["num_threads"] == before.get(pool["filepath"], pool["num_threads"])

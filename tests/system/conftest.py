@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import sysconfig
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,25 +12,31 @@ sys.path.append(str(Path(__file__).parent))  # for `environments`, which tests i
 
 from environments import ROOT, Environment, run  # found through the line above
 
+# As `python -m build` does it, for all distributions in one interpreter.
+BUILD = """
+import os, pathlib, sys, tarfile, tempfile
+from hatchling import build
+
+dist = sys.argv[1]
+for source in sys.argv[2:]:
+    os.chdir(source)
+    sdist = pathlib.Path(dist, build.build_sdist(dist))
+    with tempfile.TemporaryDirectory() as unpacked:
+        with tarfile.open(sdist) as archive:
+            archive.extractall(unpacked, filter="data")
+        os.chdir(pathlib.Path(unpacked, sdist.name.removesuffix(".tar.gz")))
+        build.build_wheel(dist)
+        os.chdir(source)
+"""
+
 
 @pytest.fixture(scope="session")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for distributions; `build` puts them there."""
-    return tmp_path_factory.mktemp("dist")
-
-
-@pytest.fixture(scope="session")
-def build(dist: Path) -> Callable[[str], None]:
-    """``build("core")`` makes an sdist and the wheel from that sdist, once."""
-    built = set()
-
-    def make(source: str) -> None:
-        if source not in built:
-            built.add(source)
-            command = (sys.executable, "-m", "build", "--no-isolation", "--outdir", dist)
-            run(*command, ROOT / source)
-
-    return make
+    """The folder with the sdists and wheels of all distributions."""
+    folder = tmp_path_factory.mktemp("dist")
+    projects = (ROOT / "core/pyproject.toml", *sorted(ROOT.glob("plugins/*/pyproject.toml")))
+    run(sys.executable, "-c", BUILD, folder, *(path.parent for path in projects))
+    return folder
 
 
 @pytest.fixture(scope="session")

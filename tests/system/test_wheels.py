@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import tarfile
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from environments import ROOT, Environment, run  # found through conftest
-
-pytestmark = pytest.mark.slow
 
 PACKAGES = {
     "runinference": "core",
@@ -23,12 +20,6 @@ PACKAGES = {
     "runinference_transformers": "plugins/transformers",
     "runinference_xgboost": "plugins/xgboost",
 }
-
-
-@pytest.fixture(autouse=True)
-def _built(build: Callable[[str], None]) -> None:
-    for source in PACKAGES.values():
-        build(source)
 
 
 @pytest.mark.parametrize("package", sorted(PACKAGES))

@@ -20,9 +20,6 @@ from runinference import Execution
 ALONE = Path(__file__).with_name("alone.py")
 WITHOUT_THREE = [(1, 2), (2, 4), (4, 8)]
 
-pytestmark = pytest.mark.slow
-
-
 CASES = {
     "Beam's crashes": ("beams", "Crashes", {}),
     "Beam's crashes apart": ("beams", "Crashes", {"use_subprocess": True}),
