@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import runinference
-from runinference import errors, registry, tables, transform
+from runinference import errors, registry
 
 SOURCES = Path(runinference.__file__).parent
 # Lowest first: a module imports only from layers below its own.
@@ -30,8 +30,10 @@ LAYERS = [
     {"solve", "router", "watching"},
     {"deduplication"},
     {"worker"},
-    {"rows", "table_edge", "step"},
+    {"rows", "schema_rows", "table_edge", "step"},
     {"transform", "tables"},
+    {"row_inference"},
+    {"portable"},
     {"__init__"},
     {"testing"},
 ]
@@ -115,7 +117,11 @@ def test_options_that_the_transforms_take_themselves_are_reserved():
     import inspect
 
     taken = set()
-    for kind in (transform.RunInference, tables.RunTableInference):
+    for kind in (
+        runinference.RunInference,
+        runinference.RunTableInference,
+        runinference.RunRowInference,
+    ):
         taken |= set(inspect.signature(kind.__init__).parameters)
     from runinference.step import RESERVED
 

@@ -256,7 +256,7 @@ def test_other_elements_are_named(run):
     [
         (lambda: RunTableInference(Sum(), features="x"), r"write features=\['x'\]"),
         (lambda: RunTableInference(KeyedModelHandler(Sum())), "need no key for one model"),
-        (lambda: RunTableInference(Sum().with_preprocess_fn(str)), "map the tables"),
+        (lambda: RunTableInference(Sum().with_preprocess_fn(str)), "map the elements"),
         (
             lambda: RunTableInference(Sum(), batching=BatchConfig(max_wait_s=1)),
             r"BatchConfig\(max_wait_s=\.\.\.\) has no effect on tables",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from runinference.remote import RemoteModelHandler, RequestPolicy
     from runinference.results import ExampleFailed, PredictionResult
+    from runinference.row_inference import RunRowInference
     from runinference.tables import RunTableInference
     from runinference.transform import RunInference
     from runinference.updates import ModelMetadata
@@ -49,6 +50,7 @@ __all__ = [
     "RequestPolicy",
     "RunInference",
     "RunInferenceDLQ",
+    "RunRowInference",
     "RunTableInference",
     "VectorModelHandler",
     "__version__",
@@ -74,6 +76,7 @@ _HOMES = {
     "RequestPolicy": "remote",
     "RunInference": "transform",
     "RunInferenceDLQ": "failures",
+    "RunRowInference": "row_inference",
     "RunTableInference": "tables",
     "VectorModelHandler": "handler",
     "available_handlers": "registry",

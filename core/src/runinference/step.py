@@ -246,6 +246,7 @@ RESERVED = frozenset(
         "metrics_namespace",
         "model_metadata_pcoll",
         "output",
+        "output_type",
         "preserve_timestamps",
         "refresh",
         "refresh_interval_s",

@@ -21,7 +21,7 @@ from runinference.step import InferenceTransform, Step
 from runinference.table_edge import GatherTables, TableEdge
 from runinference.watching import Refresh, Watching
 
-__all__ = ["RunTableInference"]
+__all__ = ["RunTableInference", "named", "refuse_functions"]
 
 # Enough for the fixed cost of a call to be small, few enough to hold back in a bundle.
 _GATHERED_ROWS = 8192
@@ -96,8 +96,8 @@ class RunTableInference(InferenceTransform):
             metrics_namespace,
             Watching(model_metadata_pcoll, watch_model_pattern, refresh, refresh_interval_s),
         )
-        self._features = _names(features, "features")
-        self._keep = _names(keep, "keep")
+        self._features = named(features, "features")
+        self._keep = named(keep, "keep")
         self._edge = TableEdge(self._features, output, self._keep, key)
         self._check(key)
 
@@ -144,13 +144,7 @@ class RunTableInference(InferenceTransform):
                 "RunTableInference: key= names the column that chooses a row's model, and belongs "
                 "to KeyedModelHandler([KeyModelMapping(...), ...]); one needs the other"
             )
-        each = [describe(handler) for handler in step.handlers]
-        functions = [f for one in each for f in (*one.preprocess_fns, *one.postprocess_fns)]
-        if functions or step.outer_preprocess_fns or step.outer_postprocess_fns:
-            raise ConfigurationError(
-                "RunTableInference calls no preprocess or postprocess functions, which take single "
-                "examples: map the tables before or after it"
-            )
+        refuse_functions(step)
         for field in step.batching.given():
             if field in ROW_ONLY:
                 raise ConfigurationError(
@@ -159,7 +153,27 @@ class RunTableInference(InferenceTransform):
                 )
 
 
-def _names(names: Sequence[str] | None, what: str) -> tuple[str, ...] | None:
+def named(names: Sequence[str] | None, what: str) -> tuple[str, ...] | None:
+    """Names as a tuple.
+
+    Raises:
+        ConfigurationError: a string, which is a sequence of its letters.
+    """
     if isinstance(names, str):
         raise ConfigurationError(f"{what}={names!r} is a string: write {what}=[{names!r}]")
     return None if names is None else tuple(names)
+
+
+def refuse_functions(step: Step) -> None:
+    """Refuse functions around the model, which take single examples.
+
+    Raises:
+        ConfigurationError: the handler has some.
+    """
+    each = [describe(handler) for handler in step.handlers]
+    functions = [f for one in each for f in (*one.preprocess_fns, *one.postprocess_fns)]
+    if functions or step.outer_preprocess_fns or step.outer_postprocess_fns:
+        raise ConfigurationError(
+            f"{step.transform} calls no preprocess or postprocess functions, which take single "
+            "examples: map the elements before or after it"
+        )

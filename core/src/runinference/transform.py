@@ -20,7 +20,7 @@ from runinference.rows import AttachTime, RowEdge, held_batch, own_batch, timed_
 from runinference.step import InferenceTransform, Keyed, Step
 from runinference.watching import Refresh, Watching
 
-__all__ = ["RunInference"]
+__all__ = ["RunInference", "held"]
 
 
 class RunInference(InferenceTransform):
@@ -110,7 +110,13 @@ class RunInference(InferenceTransform):
         elif batching.max_wait_s is None:
             gather = GatherExamples(as_beam_kwargs(batching, in_flight=step.in_flight))
         else:
-            examples, gather = self._held(examples, batching)
+            kwargs = as_beam_kwargs(
+                batching,
+                timed=self._preserve_timestamps,
+                keyed=keyed,
+                in_flight=step.in_flight,
+            )
+            examples, gather = held(examples, kwargs, timed=self._preserve_timestamps)
         predict = step.predict(
             gather,
             RowEdge(keyed),
@@ -136,17 +142,22 @@ class RunInference(InferenceTransform):
         check_failures(outputs[COUNTS], before.failed, after.failed, step.threshold)
         return results, RunInferenceDLQ(outputs[FAILED], before.failed, after.failed)
 
-    def _held(self, examples: beam.PCollection[Any], batching: BatchConfig) -> Any:
-        """Batches that Beam holds across bundles, and what takes them apart."""
-        timed, step = self._preserve_timestamps, self._step
-        # a type whose coder does not pickle examples to know their sizes
-        kind = TimedExample if timed else UntimedExample
-        if timed:
-            attach = beam.ParDo(AttachTime())  # type: ignore[no-untyped-call]  # of Beam's DoFn
-            examples = examples | "KeepTime" >> attach.with_output_types(kind)
-        kwargs = as_beam_kwargs(batching, timed=timed, keyed=step.keyed, in_flight=step.in_flight)
-        batched = beam.BatchElements(**kwargs).with_output_types(typehints.List[kind])
-        return examples | "Batch" >> batched, Unpack(timed_batch if timed else held_batch)
+
+def held(examples: beam.PCollection[Any], kwargs: dict[str, Any], *, timed: bool) -> Any:
+    """Batches that Beam holds across bundles, and what takes them apart.
+
+    Args:
+        examples: one by one.
+        kwargs: of ``beam.BatchElements``.
+        timed: whether each example keeps its own time.
+    """
+    # a type whose coder does not pickle examples to know their sizes
+    kind = TimedExample if timed else UntimedExample
+    if timed:
+        attach = beam.ParDo(AttachTime())  # type: ignore[no-untyped-call]  # of Beam's DoFn
+        examples = examples | "KeepTime" >> attach.with_output_types(kind)
+    batched = beam.BatchElements(**kwargs).with_output_types(typehints.List[kind])
+    return examples | "Batch" >> batched, Unpack(timed_batch if timed else held_batch)
 
 
 def _key_type(element_type: Any) -> Any:
