@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterator
 from typing import Tuple  # noqa: UP035 - as users write it
 
 import apache_beam as beam
@@ -553,3 +554,21 @@ def has_cause(error, kind):
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+class Batched(beam.DoFn):
+    """Takes batches, as sinks of columns do."""
+
+    def process_batch(self, batch: list[PredictionResult]) -> Iterator[list[int]]:
+        yield [result.inference for result in batch]
+
+    def infer_output_type(self, input_element_type):
+        return int
+
+
+def test_a_consumer_of_batches_sees_the_results_of_the_end_of_a_bundle(run):
+    doubling = Answers(lambda batch: [2 * x for x in batch])
+    with run.pipeline() as pipeline:
+        results = pipeline | beam.Create(range(7), reshuffle=False) | RunInference(doubling)
+        run.keep(results | beam.ParDo(Batched()))
+    assert sorted(run.elements()) == [0, 2, 4, 6, 8, 10, 12]

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeAlias
 
 import apache_beam as beam
 
-__all__ = ["Elements", "Gather", "GatherExamples", "Unpack"]
+__all__ = ["Elements", "Gather", "GatherExamples", "Unpack", "for_any_consumer"]
 
 Elements: TypeAlias = Sequence[Any]
 """Elements to predict together, each a ``WindowedValue`` in one window."""
@@ -99,3 +99,14 @@ class Unpack:
     def timing(self, size: int) -> AbstractContextManager[None]:
         """See :class:`Gather`."""
         return contextlib.nullcontext()
+
+
+def for_any_consumer(results: beam.PCollection[Any], label: str) -> beam.PCollection[Any]:
+    """The same elements, behind a step that does nothing else.
+
+    What a DoFn emits at the end of a bundle, Beam 2.77 gives to a consumer of batches
+    (``process_batch``, as ``WriteToParquet`` has for rows) after it has taken its last batch: the
+    elements are lost without an error. A step in between has an end of its own, which comes later.
+    """
+    settled: beam.PCollection[Any] = (results,) | label >> beam.Flatten()
+    return settled

@@ -20,7 +20,7 @@ from runinference.failures import (
     FailurePolicy,
     RunInferenceDLQ,
 )
-from runinference.gathering import Gather, GatherExamples
+from runinference.gathering import Gather, GatherExamples, for_any_consumer
 from runinference.handler import Handler
 from runinference.hints import did_you_mean, listed
 from runinference.schema_rows import SchemaEdge, arrow_type, fields_of
@@ -140,11 +140,13 @@ class RunRowInference(InferenceTransform):
             [*((name, fields[name]) for name in kept), (self._output, self._output_type)]
         )
         if step.policy is None:
-            return rows | "Predict" >> predict.with_output_types(kind)
+            results = rows | "Predict" >> predict.with_output_types(kind)
+            return for_any_consumer(results, "Results")
         predict = predict.with_output_types(kind, **{FAILED: Failure, COUNTS: Count})
         outputs = rows | "Predict" >> predict.with_outputs(FAILED, COUNTS, main="results")
         check_failures(outputs[COUNTS], (), (), step.threshold)
-        return outputs["results"], RunInferenceDLQ(outputs[FAILED], (), ())
+        failed = for_any_consumer(outputs[FAILED], "Failed")
+        return for_any_consumer(outputs["results"], "Results"), RunInferenceDLQ(failed, (), ())
 
     def _kept(self, fields: dict[str, Any]) -> tuple[str, ...]:
         kept = tuple(fields) if self._keep is None else self._keep

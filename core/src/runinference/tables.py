@@ -14,6 +14,7 @@ from runinference.dead_letters import check_failures
 from runinference.description import describe
 from runinference.errors import ConfigurationError
 from runinference.failures import COUNTS, FAILED, Count, FailurePolicy, RunInferenceDLQ
+from runinference.gathering import for_any_consumer
 from runinference.handler import Handler
 from runinference.keyed import KeyedModelHandler
 from runinference.projection import NeededColumns
@@ -126,11 +127,13 @@ class RunTableInference(InferenceTransform):
         policy = step.policy or FailurePolicy(Exception, is_fatal=True)
         predict = step.predict(GatherTables(rows), self._edge, batching, tables, policy)
         if step.policy is None:
-            return tables | "Predict" >> predict.with_output_types(kind)
+            scored = tables | "Predict" >> predict.with_output_types(kind)
+            return for_any_consumer(scored, "Results")
         predict = predict.with_output_types(kind, **{FAILED: kind, COUNTS: Count})
         outputs = tables | "Predict" >> predict.with_outputs(FAILED, COUNTS, main="scored")
         check_failures(outputs[COUNTS], (), (), step.threshold)
-        return outputs["scored"], RunInferenceDLQ(outputs[FAILED], (), ())
+        failed = for_any_consumer(outputs[FAILED], "Failed")
+        return for_any_consumer(outputs["scored"], "Results"), RunInferenceDLQ(failed, (), ())
 
     def _check(self, key: str | None) -> None:
         step = self._step

@@ -13,7 +13,7 @@ from runinference.config import BatchConfig, Execution
 from runinference.dead_letters import check_failures
 from runinference.failures import COUNTS, FAILED, FailurePolicy, RunInferenceDLQ
 from runinference.functions import Functions, functions_by_key
-from runinference.gathering import Gather, GatherExamples, Unpack
+from runinference.gathering import Gather, GatherExamples, Unpack, for_any_consumer
 from runinference.handler import Handler
 from runinference.results import PredictionResult
 from runinference.rows import AttachTime, RowEdge, held_batch, own_batch, timed_batch
@@ -129,18 +129,21 @@ class RunInference(InferenceTransform):
         after = Functions("postprocess", step.policy)
         if step.policy is None:
             results = examples | "Predict" >> predict
+            failed = None
         else:
             outputs = examples | "Predict" >> predict.with_outputs(FAILED, COUNTS, main="results")
             results = outputs["results"]
+            failed = for_any_consumer(outputs[FAILED], "Failed")
+        results = for_any_consumer(results, "Results")
         results = after.apply(results, description.postprocess_fns, "Postprocess", keyed, key_type)
         if step.models is not None:
             functions = functions_by_key(step.models, "get_postprocess_fns")
             results = after.apply(results, functions, "Postprocess", keyed)
         results = after.apply(results, step.outer_postprocess_fns, "PostprocessPair", keyed)
-        if step.policy is None:
+        if failed is None:
             return results
         check_failures(outputs[COUNTS], before.failed, after.failed, step.threshold)
-        return results, RunInferenceDLQ(outputs[FAILED], before.failed, after.failed)
+        return results, RunInferenceDLQ(failed, before.failed, after.failed)
 
 
 def held(examples: beam.PCollection[Any], kwargs: dict[str, Any], *, timed: bool) -> Any:
