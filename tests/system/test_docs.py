@@ -1,5 +1,6 @@
-"""Every Python block of the documentation runs, and prints what the page says."""
+"""Every block of the documentation runs, and prints what the page says, or has a reason why not."""
 
+import os
 import re
 import subprocess
 import sys
@@ -8,33 +9,122 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+# Pages whose blocks other tests run, with what they need.
+ELSEWHERE = {
+    "docs/examples/stream/README.md": "tests/stream",
+    "docs/guides/beam-yaml.md": "tests/system/test_beam_yaml.py",
+    "docs/guides/remote-models.md": "tests/open_inference/test_guide.py",
+    "docs/guides/writing-a-handler.md": "tests/system/test_new_distribution.py",
+}
+# Blocks that are not run, by page and first line.
+NOT_RUN = {
+    ("README.md", "$ make demo    # scores scikit-learn's digits through the command line"): (
+        "makes the environment that the tests run in"
+    ),
+    ("README.md", "$ pip install ./core ./plugins/cli ./plugins/sklearn"): (
+        "tests/system/test_wheels.py installs the distributions"
+    ),
+    (
+        "README.md",
+        "$ runinference score --handler sklearn-numpy --handler.model_uri model.skops \\",
+    ): ("names the reader's files; the quickstart's command is the same and runs"),
+    ("docs/index.md", "$ pip install ./core ./plugins/cli ./plugins/sklearn"): (
+        "tests/system/test_wheels.py installs the distributions"
+    ),
+    ("docs/troubleshooting.md", "$ runinference doctor"): (
+        "tests/cli/test_doctor.py and test_options.py run them, with a doctor that is well"
+    ),
+    (
+        "docs/reference/command-line.md",
+        "runinference score --handler NAME [--handler.OPTION VALUE ...]",
+    ): ("a usage, held by the table below it"),
+    ("docs/reference/observers.md", '[project.entry-points."runinference.observers"]'): (
+        "a part of a distribution's file; tests/core/test_policy.py installs one"
+    ),
+}
 PAGES = [
     path
     for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
-    # these need a model server and a pipeline in YAML: tests/open_inference, test_beam_yaml.py
-    if "```python" in path.read_text() and path.name not in ("remote-models.md", "beam-yaml.md")
+    if "```" in path.read_text()
 ]
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 MARK = "---- end of block ----"
+SHELL = "import subprocess; subprocess.run(['bash', '-euo', 'pipefail', '-c', {!r}], check=True)"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def name_of(path):
+    return str(path.relative_to(ROOT))
+
+
+def blocks_of(path):
+    """Language, title and text of each block that is to run."""
+    return [
+        (language, title, text)
+        for language, title, text in BLOCK.findall(path.read_text())
+        if (name_of(path), text.splitlines()[0]) not in NOT_RUN
+    ]
+
+
+RUN_HERE = [path for path in PAGES if name_of(path) not in ELSEWHERE and blocks_of(path)]
+
+
+def commands(text):
+    """The commands of a console, without their prompts."""
+    return re.sub(r"^\$ ", "", text, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", RUN_HERE, ids=name_of)
 def test_a_page_runs_from_top_to_bottom(page, tmp_path):
-    blocks = BLOCK.findall(page.read_text())
-    code = [text for language, text in blocks if language == "python"]
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    blocks = blocks_of(page)
+    code = []
+    for language, title, text in blocks:
+        if title:
+            (tmp_path / title).write_text(text)
+        elif language == "python":
+            code.append(text)
+        elif language == "console":
+            code.append(SHELL.format(commands(text)))
+        else:
+            assert language == "text", f"a block of {language} has neither a title nor a reason"
     script = tmp_path / "page.py"
     script.write_text(f"\nprint({MARK!r}, flush=True)\n".join(code))
     done = subprocess.run(
-        [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=300
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
     )
     assert done.returncode == 0, done.stderr
     printed = iter(done.stdout.split(f"{MARK}\n"))
-    for (language, _), (following, expected) in zip(blocks, [*blocks[1:], ("", "")], strict=True):
-        if language == "python":
+    following = [*blocks[1:], ("", "", "")]
+    for (language, title, _), (next_language, _, expected) in zip(blocks, following, strict=True):
+        if language in ("python", "console") and not title:
             # a runner gives no order to the elements of a PCollection
             found = sorted(next(printed).splitlines())
-            assert found == (sorted(expected.splitlines()) if following == "text" else [])
+            if next_language == "text":
+                assert found == sorted(expected.splitlines())
+            elif language == "python":
+                assert found == []
 
 
 def test_there_are_pages():
-    assert {"patterns.md"} <= {path.name for path in PAGES}
+    assert {"docs/index.md", "docs/patterns.md"} <= set(map(name_of, RUN_HERE))
+
+
+def test_what_is_not_run_is_there():
+    assert set(ELSEWHERE) <= set(map(name_of, PAGES))
+    first_lines = {
+        (name_of(path), text.splitlines()[0])
+        for path in PAGES
+        for _, _, text in BLOCK.findall(path.read_text())
+    }
+    assert set(NOT_RUN) <= first_lines
+
+
+def test_every_block_is_read():
+    for path in PAGES:
+        fences = re.findall(r"^ *```+\w", path.read_text(), re.MULTILINE)
+        assert len(fences) == len(BLOCK.findall(path.read_text())), name_of(path)
