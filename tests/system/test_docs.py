@@ -116,6 +116,7 @@ def test_there_are_pages():
 
 def test_what_is_not_run_is_there():
     assert set(ELSEWHERE) <= set(map(name_of, PAGES))
+    assert all((ROOT / test).exists() for test in ELSEWHERE.values())
     first_lines = {
         (name_of(path), text.splitlines()[0])
         for path in PAGES

@@ -46,8 +46,8 @@ def _of_kind(kind: str, chosen: Sequence[Message]) -> str:
     return "\n".join([f"{_HEADS.get(kind, f'`{kind}`')}:", "", *lines])
 
 
-def _by_words(text: str) -> str:
-    return re.sub(r"^\W+", "", text).lower()
+def _by_words(text: str) -> tuple[str, str]:
+    return re.sub(r"^\W+", "", text).lower(), text
 
 
 def _code(text: str) -> str:

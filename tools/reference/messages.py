@@ -17,8 +17,12 @@ from reference.texts import HOLE, Scope, texts
 
 __all__ = ["Message", "constant_words", "messages"]
 
-# Functions that return what is printed though no error is made of it: module and name.
-_TELLERS = {("runinference_cli.plugins", "_ended"), ("runinference_cli.plugins", "_unmet")}
+# Functions that return what is printed though no error is made of it there, and what it is.
+_TELLERS = {
+    ("runinference.table_edge", "locate"): "part",
+    ("runinference_cli.plugins", "_ended"): "told",
+    ("runinference_cli.plugins", "_unmet"): "told",
+}
 # Functions that make an error, or raise one, of what they are called with.
 _MAKERS = {"load_error": "ModelLoadError", "fail": "CheckFailedError"}
 _LEVELS = {"warning", "error", "exception"}
@@ -78,12 +82,12 @@ def _of_module(module: Module, parts: set[tuple[str, str]]) -> Iterator[Message]
             continue  # the function that makes the error, of what it is called with
         for text in [] if kind is None else _texts_of(call, scope):
             yield Message(module.name, kind or "", text.strip())
-    for source, name in _TELLERS:
+    for (source, name), kind in _TELLERS.items():
         for function in module.functions.get(name, []) if source == module.name else []:
             for node in ast.walk(function):
                 if isinstance(node, ast.Return) and node.value is not None:
                     for text in texts(node.value, Scope(module, function, parts=parts)):
-                        yield Message(module.name, "told", text.strip())
+                        yield Message(module.name, kind, text.strip())
 
 
 def _kind(call: ast.Call, module: Module) -> str | None:

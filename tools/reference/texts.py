@@ -19,6 +19,7 @@ HOLE = "…"
 _MOST_DEEP = 6
 _MOST_TEXTS = 16
 _MOST_WITHIN = 2
+_MOST_ALIKE = 3
 # Names that are near, and lists of names: nothing that is the same in two runs.
 _OPAQUE = "runinference.hints"
 _WORDS = re.compile(r"[A-Za-z]{2,}")
@@ -104,14 +105,14 @@ def _part(value: ast.expr, scope: Scope) -> list[str]:
     """A part of a formatted text; words that may be left out are told."""
     if not isinstance(value, ast.FormattedValue):
         return texts(value, scope)
-    every = texts(value.value, scope)
+    every = [text for text in texts(value.value, scope) if text]
     # beside what only a run knows, "none" is no words to look for
-    fewest = 3 if any(text and not _WORDS.search(text) for text in every) else 1
+    fewest = 3 if any(not _WORDS.search(text) for text in every) else 1
     found = [text for text in every if len(_WORDS.findall(text)) >= fewest]
     if not found or value.conversion != -1:
         return [HOLE]
-    if len(found) > _MOST_WITHIN:
-        scope.parts.update((scope.module.name, text) for text in found)
+    if len([text for text in every if text != HOLE]) > _MOST_WITHIN:
+        scope.parts.update((scope.module.name, text) for text in found if " " in text)
         return [HOLE]
     return found
 
@@ -176,7 +177,7 @@ def _passed(name: str, function: Function, scope: Scope) -> list[str]:
         for node in ast.walk(caller):
             if isinstance(node, ast.Call) and _name(node.func) == function.name:
                 value = _argument(node, function, name)
-                if value is not None and not (isinstance(value, ast.Name) and value.id == name):
+                if value is not None and caller is not function:
                     found += texts(value, scope.at(scope.module, caller))
     return found or [HOLE]
 
@@ -218,7 +219,7 @@ def _functions(called: ast.expr, name: str, module: Module) -> list[tuple[Module
     if own and (isinstance(called.value, ast.Name) or all(_is_of_text(f) for _, f in own)):
         return own
     everywhere = [found for one in modules().values() for found in _of(one, name)]
-    is_told = len(everywhere) <= _MOST_WITHIN and all(_is_of_text(f) for _, f in everywhere)
+    is_told = len(everywhere) <= _MOST_ALIKE and all(_is_of_text(f) for _, f in everywhere)
     return everywhere if is_told else []
 
 
