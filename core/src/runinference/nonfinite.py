@@ -100,17 +100,19 @@ def _mark_children(predictions: Sequence[Any], keys: Any, bad: np.ndarray[Any, A
 
 
 def _mark_arrays(arrays: Sequence[Any], bad: np.ndarray[Any, Any]) -> None:
-    shapes = {tuple(array.shape) for array in arrays}
-    if len(shapes) > 1:
+    try:
+        torch = sys.modules.get("torch")  # never imported for this
+        if torch is not None and isinstance(arrays[0], torch.Tensor):
+            stacked = torch.stack(list(arrays))
+            if stacked.numel() and (stacked.is_floating_point() or stacked.is_complex()):
+                bad |= ~stacked.isfinite().reshape(len(arrays), -1).all(1).numpy()
+            return
+        values = np.stack(list(map(np.asarray, arrays)))
+    except (RuntimeError, ValueError):  # to ask each for its shape first would cost more than this
+        if len(arrays) == 1:
+            raise
         for position, array in enumerate(arrays):
             _mark_arrays([array], bad[position : position + 1])
         return
-    torch = sys.modules.get("torch")  # never imported for this
-    if torch is not None and isinstance(arrays[0], torch.Tensor):
-        stacked = torch.stack(list(arrays))
-        if stacked.numel() and (stacked.is_floating_point() or stacked.is_complex()):
-            bad |= ~stacked.isfinite().reshape(len(arrays), -1).all(1).numpy()
-        return
-    values = np.asarray([np.asarray(array) for array in arrays])
     if values.size and values.dtype.kind in "fc":
         bad |= ~np.isfinite(values).reshape(len(arrays), -1).all(axis=1)

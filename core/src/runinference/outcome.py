@@ -97,6 +97,8 @@ def _marked(predictions: Predictions) -> dict[int, Exception]:
     """The examples that their handler marked as failed."""
     if not isinstance(predictions, list):
         return {}
+    if not any(issubclass(kind, ExampleFailed) for kind in set(map(type, predictions))):
+        return {}
     return {
         position: prediction.error
         for position, prediction in enumerate(predictions)

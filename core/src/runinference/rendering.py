@@ -5,6 +5,7 @@ Frameworks are told apart by what their arrays can do: none is imported.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -27,7 +28,11 @@ def rows_of(leaf: Any, lengths: Sequence[int] | None = None) -> list[Any]:
     if isinstance(leaf, np.ndarray):
         return list(leaf) if leaf.ndim == 1 else [row.copy() for row in _cut(leaf, lengths)]
     if hasattr(leaf, "unbind") and hasattr(leaf, "clone"):  # a torch tensor; torch is not imported
-        return [row.clone() for row in _cut(leaf.detach().cpu().unbind(0), lengths)]
+        leaf = leaf.detach().cpu()
+        if lengths is None:
+            rows: tuple[Any, ...] = sys.modules["torch"].unbind_copy(leaf)
+            return list(rows)
+        return [row.clone() for row in _cut(leaf.unbind(0), lengths)]
     if lengths is not None:
         return list(_cut(rows_of(leaf), lengths))
     if isinstance(leaf, pa.Array | pa.ChunkedArray):

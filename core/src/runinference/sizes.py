@@ -17,6 +17,20 @@ def num_bytes(examples: Sequence[Any]) -> int:
     Every number in a frame counts 8 bytes. A sequence counts as many times its first item as it is
     long, so that a list of a million numbers costs no more than one of ten.
     """
+    kinds = set(map(type, examples))
+    if len(kinds) != 1:
+        return sum(map(_bytes_of, examples))
+    [kind] = kinds
+    if issubclass(kind, dict):
+        return _bytes_of_dicts(examples)
+    return sum(map(_sizes.get(kind) or _size_of(examples[0]), examples))
+
+
+def _bytes_of_dicts(examples: Sequence[dict[Any, Any]]) -> int:
+    """Those of a step have the same keys as a rule, and then each key's values count together."""
+    names = examples[0].keys()
+    if all(map(names.__eq__, map(dict.keys, examples))):
+        return sum(num_bytes([example[name] for example in examples]) for name in names)
     return sum(map(_bytes_of, examples))
 
 

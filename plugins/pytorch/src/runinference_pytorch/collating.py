@@ -72,6 +72,9 @@ def columns_of(examples: Sequence[Mapping[str, Any]]) -> Columns:
     Raises:
         ExampleError: not dicts, not tensors, or examples of different names.
     """
+    columns = _columns_of_tensors(examples)
+    if columns is not None:
+        return columns
     named = [as_named(example, position) for position, example in enumerate(examples)]
     names = named[0].keys()
     for position, example in enumerate(named):
@@ -83,6 +86,18 @@ def columns_of(examples: Sequence[Mapping[str, Any]]) -> Columns:
                 f"{', '.join(map(repr, differ))}, or none"
             )
     return {name: [example[name] for example in named] for name in names}
+
+
+def _columns_of_tensors(examples: Sequence[Any]) -> Columns | None:
+    """The same for dicts of tensors, with few looks at each; None for anything else."""
+    if set(map(type, examples)) != {dict}:
+        return None
+    names = examples[0].keys()
+    if not all(map(names.__eq__, map(dict.keys, examples))):
+        return None
+    columns = {name: [example[name] for example in examples] for name in names}
+    is_tensors = all(set(map(type, column)) == {torch.Tensor} for column in columns.values())
+    return columns if is_tensors else None
 
 
 def stack_batch(columns: Columns, dtypes: Mapping[str, torch.dtype]) -> TensorBatch:
