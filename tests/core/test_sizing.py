@@ -14,7 +14,6 @@ def settle(seconds_of, bytes_per_row=8.0):
     for _ in range(100):
         size = best.next(bytes_per_row, MANY, MANY)
         best.record(size, seconds_of(size))
-    assert best.is_settled
     return best.next(bytes_per_row, MANY, MANY)
 
 
@@ -23,7 +22,9 @@ def settle(seconds_of, bytes_per_row=8.0):
     [
         # slower per row once the rows leave the cache
         (lambda rows: 1e-4 + rows * (1e-7 if rows <= 16384 else 4e-7), 16384),
-        (lambda rows: rows * (1e-6 if rows <= 4096 else 2e-6), 4096),
+        (lambda rows: 1e-4 + rows * (1e-7 if rows <= 65536 else 4e-7), 65536),
+        (lambda rows: rows * (1e-6 if rows <= 8192 else 2e-6), 8192),
+        (lambda rows: rows * 1e-6 * (rows / 4096), 4096),  # as small as is ever tried
     ],
 )
 def test_it_settles_on_the_fastest(seconds_of, expected):
@@ -35,26 +36,26 @@ def test_it_grows_as_long_as_nothing_is_lost():
     for _ in range(20):
         size = best.next(8.0, MANY, MANY)
         best.record(size, 1e-3 + size * 1e-7)
-    assert best.next(8.0, MANY, MANY) == 4096 << 10
+    assert best.next(8.0, MANY, MANY) == 16384 << 10
     assert not best.is_settled
 
 
 def test_one_slow_size_does_not_end_the_search():
     best = BestSize()
-    slow = {8192}
+    slow = {32768}
     for _ in range(6):
         size = best.next(8.0, MANY, MANY)
         best.record(size, size * (1e-5 if size in slow else 1e-6))
-    assert best.next(8.0, MANY, MANY) == 32768
+    assert best.next(8.0, MANY, MANY) == 131072
     assert not best.is_settled
 
 
 def test_a_slow_first_call_does_not_decide():
     best = BestSize()
     for seconds in (10.0, 1e-3):
-        assert best.next(8.0, MANY, MANY) == 4096
-        best.record(4096, seconds)
-    assert best.next(8.0, MANY, MANY) == 8192
+        assert best.next(8.0, MANY, MANY) == 16384
+        best.record(16384, seconds)
+    assert best.next(8.0, MANY, MANY) == 32768
     assert not best.is_settled
 
 
@@ -62,7 +63,7 @@ def test_calls_of_other_sizes_say_nothing():
     best = BestSize()
     for _ in range(10):
         best.record(500, 1e-9)
-    assert best.next(8.0, MANY, MANY) == 4096
+    assert best.next(8.0, MANY, MANY) == 16384
 
 
 def test_bytes_bound_the_size():
@@ -70,7 +71,7 @@ def test_bytes_bound_the_size():
     assert BestSize(largest_bytes=1000).next(5000.0, MANY, MANY) == 1
 
 
-@pytest.mark.parametrize(("left", "expected"), [(7, 7), (4096, 4096), (4100, 4096), (9000, 4096)])
+@pytest.mark.parametrize(("left", "expected"), [(7, 7), (16384, 16384), (16400, 16384)])
 def test_a_size_that_is_tried_is_kept_to(left, expected):
     assert BestSize().next(8.0, MANY, left) == expected
 
@@ -104,7 +105,34 @@ def test_small_tables_say_nothing_of_the_sizes_to_come():
     for _ in range(5):
         assert best.next(8.0, 100, 100) == 100
         best.record(100, 1e-4)
-    assert best.next(8.0, MANY, MANY) == 4096
+    assert best.next(8.0, MANY, MANY) == 16384
+
+
+@pytest.mark.parametrize(("width", "first"), [(64, 16384), (512, 8192), (1024, 4096), (3000, 4096)])
+def test_wide_rows_begin_with_fewer(width, first):
+    assert BestSize().next(width, MANY, MANY) == first
+
+
+def test_memory_bounds_the_size_where_it_is_told():
+    """A network that needs 5 kB for each row between its layers, and is the faster the larger."""
+    best, peak, asked = BestSize(), 0, []
+    for _ in range(20):
+        size = best.next(256.0, MANY, MANY)
+        needed = size * 5000
+        best.record(size, 1e-3 + size * 1e-6, max(needed - peak, 0))
+        peak = max(peak, needed)
+        asked.append(size)
+    assert max(asked) == asked[-1] == 32768  # which took 78 MB more, and the next would take 156
+
+
+def test_more_rows_are_tried_where_they_take_no_memory():
+    for grown_bytes, largest in ((None, 16), (0, 64)):
+        best, asked = BestSize(), []
+        for _ in range(20):
+            size = best.next(256.0, MANY, MANY)
+            best.record(size, 1e-3 + size * 1e-6, grown_bytes)
+            asked.append(size)
+        assert max(asked) * 256 == largest << 20
 
 
 @given(st.lists(st.floats(1e-9, 10), max_size=60))

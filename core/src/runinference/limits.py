@@ -101,10 +101,10 @@ class Limits:
         for start in range(0, len(positions), bound):
             yield positions[start : start + bound]
 
-    def record(self, batch: Batch, seconds: float) -> None:
-        """Take note of how long a call took."""
+    def record(self, batch: Batch, seconds: float, grown_bytes: int | None) -> None:
+        """Take note of how long a call took, and of the memory; see :class:`BestSize`."""
         if isinstance(batch, TableBatch):
-            self._best_size.record(len(batch), seconds)
+            self._best_size.record(len(batch), seconds, grown_bytes)
 
     def _lengths(self, batch: Batch) -> Sequence[int] | None:
         length_fn = self._config.length_fn

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-__all__ = ["LongLived", "available_bytes", "resident_bytes"]
+__all__ = ["LongLived", "available_bytes", "peak_bytes", "resident_bytes"]
 
 # Some versions of Python start with frozen objects of their own.
 _FROZEN_AT_START = gc.get_freeze_count()
@@ -47,6 +47,11 @@ def resident_bytes() -> int:
             return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         pass
+    return peak_bytes()
+
+
+def peak_bytes() -> int:
+    """The most that this process has held in memory so far; 0 where the system does not tell."""
     try:
         import resource  # not on Windows
     except ImportError:

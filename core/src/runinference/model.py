@@ -83,6 +83,9 @@ class LoadedModel(Protocol):
     def byte_size(self) -> int:
         """What the process that the model runs in grew by when it loaded."""
 
+    is_here: bool
+    """Whether what a call needs in memory is this process's."""
+
     size_bound: int | None
     """The largest call that memory suffices for, once one did not; shared by all threads."""
 
@@ -122,7 +125,7 @@ class LocalModel:
             Exception: whatever the handler's ``load_model``, the warm-up or the validation raises.
         """
         memory = resident_bytes()
-        self.size_bound: int | None = None
+        self.is_here, self.size_bound = True, cast("int | None", None)
         # The copy holds what load_model learns, so that one handler serves several versions.
         handler = cast("Any", copy.copy(version.handler))
         if version.path is not None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from runinference.batch import Batch, Positions, TableBatch
 from runinference.errors import NonFiniteError
 from runinference.hooks import RemoteCalled
+from runinference.memory import peak_bytes
 from runinference.model import LoadedModel, Predictions
 from runinference.nonfinite import nonfinite_positions
 from runinference.rendering import columns_of_rows
@@ -25,6 +26,7 @@ class Answer(NamedTuple):
     predictions: Predictions
     errors: dict[int, Exception]
     seconds: float
+    grown_bytes: int | None
     collate_seconds: float | None
     nonfinite: int
 
@@ -75,9 +77,11 @@ def _ask(
     reports: Reports,
     refuses_nonfinite: bool,
 ) -> Answer:
+    peak = peak_bytes()
     start = reports.clock()
     predictions = model.predict(batch, inference_args)
     seconds = reports.clock() - start
+    grown_bytes = peak_bytes() - peak if model.is_here else None
     collate_seconds = None if reports.asked_at is None else reports.asked_at - start
     errors = _marked(predictions)
     nonfinite = nonfinite_positions(predictions)
@@ -90,7 +94,7 @@ def _ask(
         predictions = _take(predictions, good)
     if isinstance(batch, TableBatch) and isinstance(predictions, list):
         predictions = columns_of_rows(predictions, batch.output)
-    return Answer(good, predictions, errors, seconds, collate_seconds, len(nonfinite))
+    return Answer(good, predictions, errors, seconds, grown_bytes, collate_seconds, len(nonfinite))
 
 
 def _marked(predictions: Predictions) -> dict[int, Exception]:

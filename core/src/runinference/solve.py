@@ -174,7 +174,7 @@ class _Solver:
         """Take an answer's predictions over, and the failures that it tells of."""
         batch, model = piece.batch, self._model
         if not piece.is_divided:
-            self._limits.record(batch, answer.seconds)
+            self._limits.record(batch, answer.seconds, answer.grown_bytes)
         self._isolation.succeeded()
         for position, error in answer.errors.items():
             marked = _of_position(position, len(batch), error)

@@ -114,6 +114,8 @@ class ProcessModel:
         Exception: whatever the handler's ``load_model``, the warm-up or the validation raises.
     """
 
+    is_here = False
+
     def __init__(
         self, version: ModelVersion, clock: Callable[[], float] = time.perf_counter
     ) -> None:

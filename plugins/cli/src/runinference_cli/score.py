@@ -26,6 +26,7 @@ from runinference_cli.failures import RunFailedError, UsageError, explain, origi
 from runinference_cli.options import ScoreOptions
 from runinference_cli.pipeline import LostRowsError, ReadTables
 from runinference_cli.progress import Counts, failures_summary, live, summary
+from runinference_cli.sampling import sampled_often
 from runinference_cli.sources import Plan, find_sources, plan
 from runinference_cli.staging import Staging, staging
 from runinference_cli.write_tables import WriteTables, Written, read_manifest
@@ -152,8 +153,8 @@ def _is_one_worker(pipeline: beam.Pipeline) -> bool:
 
 def _run(pipeline: beam.Pipeline, counts: Counts) -> None:
     try:
-        result = pipeline.run()
-        state = result.wait_until_finish()
+        with sampled_often():
+            state = pipeline.run().wait_until_finish()
     except BaseException as wrapped:
         error = original(wrapped)
         if isinstance(error, KeyboardInterrupt | SystemExit):
