@@ -129,3 +129,10 @@ def test_every_block_is_read():
     for path in PAGES:
         fences = re.findall(r"^ *```+\w", path.read_text(), re.MULTILINE)
         assert len(fences) == len(BLOCK.findall(path.read_text())), name_of(path)
+
+
+@pytest.mark.parametrize("readme", [ROOT / "README.md", *ROOT.glob("*/*/README.md")], ids=name_of)
+def test_links_of_a_readme_lead_somewhere(readme):
+    # those of the site are checked when it is built
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", readme.read_text())
+    assert [link for link in links if not (readme.parent / link).exists()] == []
