@@ -30,8 +30,7 @@ def rows_of(leaf: Any, lengths: Sequence[int] | None = None) -> list[Any]:
     if hasattr(leaf, "unbind") and hasattr(leaf, "clone"):  # a torch tensor; torch is not imported
         leaf = leaf.detach().cpu()
         if lengths is None:
-            rows: tuple[Any, ...] = sys.modules["torch"].unbind_copy(leaf)
-            return list(rows)
+            return list(sys.modules["torch"].unbind_copy(leaf))  # it is what made the tensor
         return [row.clone() for row in _cut(leaf.unbind(0), lengths)]
     if lengths is not None:
         return list(_cut(rows_of(leaf), lengths))
