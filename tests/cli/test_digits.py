@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
-EXAMPLES = Path(__file__).parents[2] / "examples/digits"
+EXAMPLES = Path(__file__).parents[2] / "docs/examples/digits"
 
 
 def example(name, folder):
@@ -49,6 +49,7 @@ def test_digits_are_recognised(score_digits, digits, handler):
     assert float(accuracy) > 95
     right = sum(row["label"] == row["prediction"] for row in table.to_pylist())
     assert f"{right} of 450 are right" in shown
+    assert f"```text\n{shown}```\n" in (EXAMPLES / "README.md").read_text()
 
 
 def test_probabilities_are_one_column_of_lists(score_digits):
