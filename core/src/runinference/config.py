@@ -54,7 +54,8 @@ class BatchConfig:
     Args:
         min_size: the smallest number of examples that the search for the best size tries.
         max_size: the largest number of examples (rows, for tables) in one call.
-        max_wait_s: seconds to hold examples across bundles until a batch is full.
+        max_wait_s: seconds to hold examples across bundles until a batch is full; in the global
+            window alone, since the watermark may pass examples that are held.
         max_weight: the largest sum of weights in one call; an example heavier than it goes alone.
         weight_fn: an example's weight, in a unit of one's own.
         max_tokens: the largest ``longest example x number of examples`` in one call, counted in
