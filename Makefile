@@ -185,6 +185,10 @@ bench-peers: $(VENV)/.dev $(PEERS)/.installed  ## the same for Daft, Ray Data an
 bench-remote: $(VENV)/.dev $(MLSERVER)/.installed  ## measure a model behind a server beside Beam's RemoteModelHandler
 	$(BENCH).remote $(BENCH_ARGS)
 
+.PHONY: bench-stream
+bench-stream: $(VENV)/.dev  ## measure streams of tiny bundles beside Beam's RunInference, which needs redis-server
+	$(BENCH).jobs.tiny_bundles $(BENCH_ARGS)
+
 .PHONY: bench-check
 bench-check: $(VENV)/.dev  ## compare the last results with what is promised
 	@$(BENCH) check

@@ -5,6 +5,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from redis_stream import ReadMessages, WriteMessages
+from score_stream import scoring
 
 seen = []
 
@@ -23,8 +24,9 @@ def see(message, timestamp=beam.DoFn.TimestampParam):
 def run(redis_url, then=see, **options):
     source = ReadMessages(redis_url, "in", stop_when_idle_s=0.1, wait_s=0.05, **options)
     streaming = PipelineOptions([], streaming=True)
+    then = then if isinstance(then, beam.PTransform) else beam.Map(then)
     with beam.Pipeline(runner=FnApiRunner(), options=streaming) as pipeline:
-        _ = pipeline | source | beam.Map(then) | beam.ParDo(WriteMessages(redis_url, "out"))
+        _ = pipeline | source | then | beam.ParDo(WriteMessages(redis_url, "out"))
 
 
 def write(client, numbers):
@@ -97,6 +99,30 @@ def test_a_sink_that_fails_acknowledges_nothing(redis_url, client):
     with pytest.raises(Exception, match="WRONGTYPE"):
         run(redis_url)
     assert pending(client) == 3
+
+
+def test_a_sink_in_another_stage_comes_too_late(redis_url, client):
+    """Why source, model and sink are one stage: the messages are acknowledged and lost."""
+
+    class Apart(beam.PTransform):
+        def expand(self, messages):
+            return messages | beam.Reshuffle() | beam.Map(see)
+
+    write(client, range(3))
+    client.set("out", "not a stream")
+    with pytest.raises(Exception, match="WRONGTYPE"):
+        run(redis_url, Apart())
+    assert pending(client) == 0
+
+
+def test_the_example_is_one_stage():
+    pipeline = scoring(["model.skops", "--watch", "*.skops"])
+    _, stages = FnApiRunner().create_stages(pipeline.to_runner_api())
+    [stage] = [
+        stage for stage in stages if any("Read/Process" in t.unique_name for t in stage.transforms)
+    ]
+    names = {transform.unique_name for transform in stage.transforms}
+    assert names >= {"Write predictions", "Write unreadable", "Write unpredicted"}
 
 
 def test_a_server_that_is_away_is_told(client):

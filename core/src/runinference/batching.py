@@ -49,7 +49,8 @@ def check_batching(
             f"BatchConfig(max_wait_s={config.max_wait_s}) holds examples across bundles, and in "
             f"windows other than the global one ({windowing.windowfn}) its results could come "
             "after the end of their window and be dropped as late: leave max_wait_s out, or window "
-            "after RunInference, with an allowed_lateness above what the watermark advances in a wait"
+            "after RunInference, with an allowed_lateness above what the watermark advances while "
+            "examples wait"
         )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -37,8 +38,8 @@ def as_failure(failure: Failure) -> dict[str, Any]:
     return {"id": failure.key, "error": f"{failure.type}: {failure.message}"}
 
 
-def main() -> None:
-    """Run until it is ended, or until the stream is idle."""
+def scoring(arguments: Sequence[str] | None = None) -> beam.Pipeline:
+    """The pipeline that a command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", help="of scikit-learn, in the skops format")
     parser.add_argument("--redis", default="redis://127.0.0.1:6379")
@@ -47,7 +48,7 @@ def main() -> None:
     parser.add_argument("--consumer", default="reader", help="another name for each that runs")
     parser.add_argument("--most", type=int, default=100, help="messages of one bundle")
     parser.add_argument("--stop-when-idle-s", type=float, help="end when no message came so long")
-    told = parser.parse_args()
+    told = parser.parse_args(arguments)
     source = ReadMessages(
         told.redis,
         "digits",
@@ -67,15 +68,15 @@ def main() -> None:
         | "Write predictions" >> beam.ParDo(WriteMessages(told.redis, "predictions"))
     )
     # not flattened: that would be another stage, behind which messages are acknowledged too early
-    for failed in (*dead.failed_preprocessing, dead.failed_inferences):
-        name = failed.producer.full_label
+    [unreadable] = dead.failed_preprocessing
+    for name, failed in (("unreadable", unreadable), ("unpredicted", dead.failed_inferences)):
         (
             failed
             | f"Tell {name}" >> beam.Map(as_failure)
             | f"Write {name}" >> beam.ParDo(WriteMessages(told.redis, "failures"))
         )
-    pipeline.run().wait_until_finish()
+    return pipeline
 
 
 if __name__ == "__main__":
-    main()
+    scoring().run().wait_until_finish()  # until it is ended, or the stream is idle

@@ -1,0 +1,240 @@
+"""Streams of tiny bundles: how large calls of the model become, and what that does to speed.
+
+``make bench-stream`` prints the two tables of ``docs/guides/streaming.md``, ours beside Beam's own
+RunInference on the same random forest, by turns.
+
+The first is of Beam's bundle-based direct runner with TestStream, where batches can wait across
+bundles. The second is of a Redis stream on the embedded runner, which needs ``redis-server``: each
+pipeline is a process, asked first with all messages at once and then at a steady rate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import json
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import joblib
+import numpy as np
+import redis
+from apache_beam.ml.inference import base
+from apache_beam.ml.inference.sklearn_inference import ModelFileType, SklearnModelHandlerNumpy
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.testing.test_stream import TestStream
+from sklearn.datasets import load_digits
+from sklearn.ensemble import RandomForestClassifier
+
+from runinference import BatchConfig, KeyedModelHandler, RunInference
+from runinference_sklearn import SklearnModelHandlerNumpy as OurHandler
+
+EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "stream"
+sys.path.append(str(EXAMPLE))
+
+from ask import ask  # noqa: E402 - found through the line above
+from redis_stream import ReadMessages, WriteMessages  # noqa: E402
+
+__all__ = ["JOBS", "main"]
+
+JOBS = ()
+BUNDLES = (1, 10, 100)
+_FULL = 100
+_WAIT_S = 1.0
+_calls: list[int] = []
+
+
+class CountedOurs(OurHandler):
+    """Notes the size of each call."""
+
+    def run_inference(self, batch: Any, model: Any, inference_args: Any = None) -> Any:
+        """As it is."""
+        _calls.append(len(batch))
+        return super().run_inference(batch, model, inference_args)
+
+
+class CountedBeams(SklearnModelHandlerNumpy):
+    """Notes the size of each call."""
+
+    def run_inference(self, batch: Any, model: Any, inference_args: Any = None) -> Any:
+        """As it is."""
+        _calls.append(len(batch))
+        return super().run_inference(batch, model, inference_args)
+
+
+def main() -> None:
+    """Print the tables, or be a pipeline."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.jobs.tiny_bundles")
+    parser.add_argument("--bundles", type=int, default=100, help="of each pipeline")
+    parser.add_argument("--seconds", type=float, default=5.0, help="at the steady rate")
+    parser.add_argument("--rate", type=float, default=50.0, help="messages a second")
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--serve", nargs=4, help=argparse.SUPPRESS)
+    told = parser.parse_args()
+    if told.serve is not None:
+        system, model, url, most = told.serve
+        _serve(system, model, url, int(most))
+        return
+    pixels, labels = load_digits(return_X_y=True)
+    with tempfile.TemporaryDirectory() as folder:
+        model = str(Path(folder, "digits.joblib"))
+        # a call of a forest costs milliseconds, however few examples it has
+        joblib.dump(RandomForestClassifier(100, random_state=0).fit(pixels, labels), model)
+        _print_batches(model, pixels, told)
+        if shutil.which("redis-server") is None:
+            raise SystemExit("redis-server is not installed: `apt-get install redis-server`")
+        with _redis(folder) as url:
+            _print_stream(model, url, pixels, told)
+
+
+def _print_batches(model: str, pixels: Any, told: Any) -> None:
+    waits = {"min_batch_size": _FULL, "max_batch_size": _FULL, "max_batch_duration_secs": _WAIT_S}
+    waiting = BatchConfig(min_size=_FULL, max_size=_FULL, max_wait_s=_WAIT_S)
+    systems: dict[str, Callable[[], Any]] = {
+        "ours": lambda: RunInference(CountedOurs(model)),
+        "ours, max_wait_s": lambda: RunInference(CountedOurs(model), batching=waiting),
+        "Beam's": lambda: base.RunInference(CountedBeams(model, ModelFileType.JOBLIB)),
+        "Beam's, max_batch_duration_secs": lambda: base.RunInference(
+            CountedBeams(model, ModelFileType.JOBLIB, **waits)
+        ),
+    }
+    print("| examples of a bundle | RunInference | examples of a call | examples/s |")
+    print("| --- | --- | --- | --- |")
+    for bundle in BUNDLES:
+        examples = [pixels[n % len(pixels)] for n in range(told.bundles * bundle)]
+        rates: dict[str, list[float]] = {name: [] for name in systems}
+        sizes: dict[str, float] = {}
+        for _ in range(told.repetitions):
+            for name, make in systems.items():
+                rate, sizes[name] = _in_bundles(examples, bundle, make())
+                rates[name].append(rate)
+        for name, found in rates.items():
+            print(f"| {bundle} | {name} | {sizes[name]:,.1f} | {statistics.median(found):,.0f} |")
+    print(flush=True)
+
+
+def _in_bundles(examples: Sequence[Any], bundle: int, step: Any) -> tuple[float, float]:
+    stream = TestStream().advance_watermark_to(0)
+    for start in range(0, len(examples), bundle):
+        stream = stream.add_elements(examples[start : start + bundle])
+    pipeline = beam.Pipeline(BundleBasedDirectRunner(), PipelineOptions([], streaming=True))
+    _ = pipeline | stream.advance_watermark_to_infinity() | step
+    _calls.clear()
+    start_s = time.perf_counter()
+    pipeline.run().wait_until_finish()
+    seconds = time.perf_counter() - start_s
+    assert sum(_calls) == len(examples)
+    return len(examples) / seconds, statistics.mean(_calls)
+
+
+def _print_stream(model: str, url: str, pixels: Any, told: Any) -> None:
+    print(
+        f"| most of a bundle | RunInference | all at once, examples/s | {told.rate:g} a second: "
+        "median | p99 | memory of a bundle |"
+    )
+    print("| --- | --- | --- | --- | --- | --- |")
+    for most in BUNDLES:
+        for system in ("ours", "beam"):
+            name = "ours" if system == "ours" else "Beam's"
+            print(f"| {most} | {name} | {_of_stream(system, model, url, most, pixels, told)} |")
+            sys.stdout.flush()
+
+
+def _of_stream(system: str, model: str, url: str, most: int, pixels: Any, told: Any) -> str:
+    client = redis.Redis.from_url(url)
+    client.flushall()
+    command = [sys.executable, "-m", "benchmarks.jobs.tiny_bundles"]
+    command += ["--serve", system, model, url, str(most)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        ask(url, 50, 100)  # everything is imported, and has been called
+        examples = told.bundles * most
+        texts = [json.dumps(row.tolist()) for row in pixels]
+        together = client.pipeline(transaction=False)
+        for number in range(examples):
+            together.xadd("digits", {"pixels": texts[number % len(texts)]})
+        before, first = _resident(process.pid), client.xlen("predictions")
+        start_s = time.perf_counter()
+        together.execute()
+        while client.xlen("predictions") < first + examples:
+            assert process.poll() is None
+            time.sleep(0.002)
+        seconds = time.perf_counter() - start_s
+        leaked = (_resident(process.pid) - before) / told.bundles
+        report = ask(url, int(told.seconds * told.rate), told.rate)
+        assert not report.unanswered
+    finally:
+        process.kill()
+        process.wait()
+    median, p99 = (f"{1000 * report.quantile(share):,.1f} ms" for share in (0.5, 0.99))
+    return f"{examples / seconds:,.0f} | {median} | {p99} | {leaked / 1024:,.0f} KiB"
+
+
+def _serve(system: str, model: str, url: str, most: int) -> None:
+    step: Any
+    if system == "ours":
+        step = RunInference(KeyedModelHandler(OurHandler(model)))
+    else:
+        handler = SklearnModelHandlerNumpy(model, ModelFileType.JOBLIB)
+        step = base.RunInference(base.KeyedModelHandler(handler))
+    pipeline = beam.Pipeline(FnApiRunner(), PipelineOptions([], streaming=True))
+    _ = (
+        pipeline
+        | ReadMessages(url, "digits", most=most)
+        | beam.MapTuple(_parse)
+        | step
+        | "Answer" >> beam.MapTuple(_answer)
+        | "Write" >> beam.ParDo(WriteMessages(url, "predictions"))
+    )
+    pipeline.run().wait_until_finish()
+
+
+def _parse(id_: str, fields: dict[str, str]) -> tuple[str, Any]:
+    return id_, np.array(json.loads(fields["pixels"]))
+
+
+def _answer(id_: str, result: Any) -> dict[str, Any]:
+    return {"id": id_, "digit": int(result.inference), "model": str(result.model_id)}
+
+
+def _resident(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError("no resident memory told")
+
+
+@contextlib.contextmanager
+def _redis(folder: str) -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", ""]
+    server = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
+    try:
+        with redis.Redis(port=port) as client:
+            while server.poll() is None:
+                with contextlib.suppress(redis.ConnectionError):
+                    client.ping()
+                    break
+                time.sleep(0.05)
+        yield f"redis://127.0.0.1:{port}"
+    finally:
+        server.kill()
+        server.wait()
+
+
+if __name__ == "__main__":
+    # by its name: a handler that is pickled with the main module would note calls elsewhere
+    importlib.import_module("benchmarks.jobs.tiny_bundles").main()
