@@ -2,11 +2,13 @@
 
 import bz2
 import collections
+import gc
 import gzip
 import io
 import lzma
 import pickle
 import struct
+import weakref
 import zlib
 
 import joblib
@@ -304,6 +306,19 @@ def test_the_data_types_that_numpy_shares_stay_as_they_are():
         "f8"
     )
     assert shared.isnative
+
+
+@pytest.mark.parametrize("kind", ["pickle", "joblib"])
+def test_a_model_goes_with_its_last_reference(kind):
+    gc.collect()
+    gc.disable()
+    try:
+        model = loads(dumped(LogisticRegression().fit([[0.0], [1.0]], [0, 1]), kind))
+        gone = weakref.ref(model)
+        del model
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_an_array_gets_its_state_once():

@@ -116,6 +116,14 @@ class _Unpickler(NumpyUnpickler):  # type: ignore[misc]  # joblib has no types
             ("numpy.ma.core", "_mareconstruct"): self._masked_array,
         }
 
+    def load(self) -> Any:
+        try:
+            return super().load()
+        finally:
+            # it refers to itself through methods that it keeps, beside all that it has read: a
+            # model that is closed would stay until the garbage collector's next full round
+            vars(self).clear()
+
     def find_class(self, module: str, name: str) -> Any:
         module = _MOVED_MODULES.get(module, module)
         found = self._replacements.get((module, name))
