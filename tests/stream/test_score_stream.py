@@ -8,11 +8,8 @@ import threading
 
 import joblib
 import numpy as np
-import pytest
 from ask import ask
 from processes import until
-
-pytestmark = pytest.mark.slow  # a pipeline's process takes seconds to start
 
 
 def write_all(client, digits, numbers):
