@@ -122,7 +122,7 @@ class _Unpickler(NumpyUnpickler):  # type: ignore[misc]  # joblib has no types
         finally:
             # it refers to itself through methods that it keeps, beside all that it has read: a
             # model that is closed would stay until the garbage collector's next full round
-            vars(self).clear()
+            self.__dict__.clear()
 
     def find_class(self, module: str, name: str) -> Any:
         module = _MOVED_MODULES.get(module, module)
