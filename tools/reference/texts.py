@@ -92,6 +92,8 @@ def _texts(node: ast.expr, scope: Scope) -> list[str]:
             return texts(value, scope)
         case ast.Name(id=name):
             return _named(name, scope)
+        case ast.Call(func=ast.Attribute(value=value, attr="strip" | "lstrip" | "rstrip")):
+            return texts(value, scope)
         case ast.Call():
             return _called(node, scope)
         case ast.Subscript(value=ast.Name(id=name)) if name in scope.module.constants:
