@@ -45,6 +45,15 @@ def test_every_public_name_is_in_the_reference():
     assert names - told == NO_ENTRY
 
 
+def test_every_public_name_of_a_plugin_is_in_the_reference():
+    page = (DOCS / "reference/handlers.md").read_text()
+    plugins = {path.parent.name for path in ROOT.glob("plugins/*/src/*/__init__.py")}
+    for module in sorted(plugins - {"runinference_beam", "runinference_cli"}):
+        for name in importlib.import_module(module).__all__:
+            told = f"from {module} import {name}", f"`{module}.{name}`"
+            assert any(text in page for text in told), (module, name)
+
+
 def test_every_metric_is_in_the_reference():
     page = (DOCS / "reference/metrics.md").read_text()
     kinds = {"counter": set(), "distribution": set()}
