@@ -23,7 +23,8 @@ from runinference.config import Execution
 from runinference.errors import ConfigurationError
 from runinference.hooks import Observers, observer, observing
 from runinference.keyed import ModelsByKey
-from runinference.keyed_router import KeyedRouter, VersionOf
+from runinference.keyed_models import KeyedModels, VersionOf
+from runinference.keyed_router import KeyedRouter
 from runinference.loader import Loader, keyed_loader
 from runinference.model import ModelVersion
 
@@ -227,8 +228,9 @@ def test_a_model_that_cannot_be_loaded_is_not_tried_for_every_batch(monkeypatch)
 
     monkeypatch.setattr(keyed_loader, "_load", load)
     models = ModelsByKey(tuple(mapped(a=1)), None, None, None)
-    router = KeyedRouter(models, VersionOf(BatchConfig(), Execution()), clock=lambda: now[0])
-    observers = Observers()
+    version_of = VersionOf(BatchConfig(), Execution())
+    keyed = KeyedModels(models, version_of, clock=lambda: now[0])
+    router, observers = KeyedRouter(keyed, "step", may_change=False), Observers()
     router.open(observers)
     [(version, _)] = router.split(["a"], 1)
     for now[0] in range(100):
@@ -359,13 +361,16 @@ def test_models_of_one_table_have_to_answer_alike(run):
 
 def test_keys_by_number_are_those_one_by_one():
     models = ModelsByKey(tuple(mapped(ab=1, cd=2)), None, None, None)
-    router = KeyedRouter(models, VersionOf(BatchConfig(), Execution()))
+    version_of = VersionOf(BatchConfig(), Execution())
+    router = KeyedRouter(KeyedModels(models, version_of), "step", may_change=False)
+    router.open(Observers())
     keys = list("abcaddba")
     values = sorted(set(keys))
     coded = CodedKeys(values, np.array([values.index(key) for key in keys]))
     plain = [(version, list(where)) for version, where in router.split(keys, 8)]
     assert [(version, list(where)) for version, where in router.split(coded, 8)] == plain
     assert list(coded) == keys
+    router.close(Observers())
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,12 @@ SOURCES = Path(runinference.__file__).parent
 # Lowest first: a module imports only from layers below its own.
 LAYERS = [
     {"_version", "errors", "hints", "in_flight", "memory", "sizes", "sizing", "results"}
-    | {"entry_points", "events", "policy"},
+    | {"entry_points", "events", "model_files", "policy"},
     {"config", "rendering", "columns", "files", "registry", "hooks", "coders", "stacking"}
     | {"gathering"},
     {"batch"},
-    {"outputs", "metrics", "__main__", "reporting", "failures", "limits", "nonfinite"},
+    {"outputs", "metrics", "__main__", "reporting", "failures", "limits", "nonfinite"}
+    | {"environment"},
     {"handler", "dead_letters", "pieces"},
     {"description", "frames"},
     {"keyed"},
@@ -26,9 +27,9 @@ LAYERS = [
     {"model", "batching", "remote", "threads"},
     {"process"},
     {"loader"},
-    {"outcome", "projection", "keyed_router", "updates"},
-    {"solve", "router", "watching"},
-    {"deduplication"},
+    {"outcome", "projection", "keyed_models", "updates"},
+    {"solve", "router", "keyed_router", "watching"},
+    {"deduplication", "work"},
     {"worker"},
     {"rows", "schema_rows", "table_edge", "step"},
     {"transform", "tables"},

@@ -203,6 +203,9 @@ class Execution:
             requests; ``BatchConfig(max_size=...)``, or the handler, has to say how large each is.
         on_nonfinite: what becomes of a prediction with NaN or an infinite number in it: ``"pass"``
             lets it through, ``"fail"`` makes it a failure; it is counted in either case.
+        on_version_mismatch: what a worker does that lacks what the pipeline was built with, or has
+            another version of it: ``"fail"`` says so before it predicts anything, ``"warn"`` logs
+            it and goes on.
         validate_fn: called with the loaded model after the warm-up; raising refuses the model.
     """
 
@@ -215,11 +218,17 @@ class Execution:
     threads: int | None = None
     in_flight: int = 1
     on_nonfinite: Literal["pass", "fail"] = "pass"
+    on_version_mismatch: Literal["fail", "warn"] = "fail"
 
     def __post_init__(self) -> None:
         if self.on_nonfinite not in ("pass", "fail"):
             raise ConfigurationError(
                 f'Execution(on_nonfinite={self.on_nonfinite!r}): "pass" or "fail" is needed'
+            )
+        if self.on_version_mismatch not in ("fail", "warn"):
+            raise ConfigurationError(
+                f"Execution(on_version_mismatch={self.on_version_mismatch!r}): "
+                '"fail" or "warn" is needed'
             )
         timeout = self.timeout
         if timeout is not None and (isinstance(timeout, bool) or not timeout > 0):

@@ -11,6 +11,7 @@
     │   ├── ForbiddenHandlerError                 the environment forbids its plugin
     │   ├── IncompatibleHandlerError              its plugin asks for another version of the core
     │   └── NotAHandlerError                      the name leads to something else
+    ├── WorkerEnvironmentError                    a worker is not what the pipeline was built with
     ├── ModelLoadError                            a model file that cannot be used
     ├── ExampleError (also ValueError)            an example that the model cannot take
     ├── FeatureError (also ValueError)            a column absent, of the wrong type or with nulls
@@ -64,6 +65,7 @@ __all__ = [
     "TooManyFailuresError",
     "UnknownHandlerError",
     "UnknownKeyError",
+    "WorkerEnvironmentError",
 ]
 
 
@@ -104,6 +106,10 @@ class IncompatibleHandlerError(HandlerLookupError):
 
 class NotAHandlerError(HandlerLookupError):
     """The name leads to something without ``load_model`` and ``run_inference``."""
+
+
+class WorkerEnvironmentError(RunInferenceError):
+    """A worker lacks what the pipeline was built with, or has another version of it."""
 
 
 class ModelLoadError(RunInferenceError):

@@ -17,7 +17,7 @@ from runinference.errors import ConfigurationError
 from runinference.failures import FAILED, Failed, Failure
 from runinference.gathering import Elements
 from runinference.results import PredictionResult
-from runinference.worker import Part
+from runinference.work import Part
 
 __all__ = ["AttachTime", "RowEdge", "held_batch", "own_batch", "timed_batch"]
 

@@ -19,19 +19,22 @@ from runinference.description import (
     describe,
     describe_together,
 )
+from runinference.environment import Carried, built_with
 from runinference.errors import ConfigurationError
 from runinference.failures import FailurePolicy
 from runinference.gathering import Gather
 from runinference.handler import Handler
 from runinference.keyed import KeyedModelHandler, MaybeKeyedModelHandler
-from runinference.keyed_router import KeyedRouter, VersionOf
+from runinference.keyed_models import KeyedModels, VersionOf
+from runinference.keyed_router import KeyedRouter
 from runinference.loader import fingerprint, run_of
 from runinference.model import ModelVersion
 from runinference.registry import create_handler
 from runinference.router import Router, SingleModelRouter
 from runinference.threads import share_of_threads
 from runinference.watching import Watching
-from runinference.worker import AtTheEnd, Edge, InferenceDoFn, OnePerWindow
+from runinference.work import Edge, Work
+from runinference.worker import AtTheEnd, InferenceDoFn, OnePerWindow
 
 __all__ = ["InferenceTransform", "Keyed", "Step"]
 
@@ -154,33 +157,38 @@ class Step:
         """The step that runs in the workers of a pipeline, a ``beam.ParDo`` of the elements."""
         pipeline, windowing = elements.pipeline, elements.windowing.windowfn
         execution = self._execution_in(pipeline)
+        told = self._watching.side_input(pipeline, self.label())
+        name = uuid.uuid4().hex
         router: Router
         if self.models is None:
             check_tokens(batching, self.handlers[0])
             version = self.version(batching, pipeline)
-            router = SingleModelRouter(version, uuid.uuid4().hex, self._watching.polling())
+            router = SingleModelRouter(version, name, self._watching.polling())
         else:
             if self._watching.pattern is not None:
                 raise ConfigurationError(
                     "watch_model_pattern tells one model; with a model per key, pass "
                     "model_metadata_pcoll with lists of KeyModelPathMapping"
                 )
-            router = KeyedRouter(self.models, VersionOf(self.batching, execution, run_of(pipeline)))
+            version_of = VersionOf(self.batching, execution, run_of(pipeline))
+            models = KeyedModels(self.models, version_of)
+            router = KeyedRouter(models, name, may_change=told is not None)
         namespace: str | None = self._metrics_namespace or self.description.metrics_namespace
         for handler in self.handlers:
             override = getattr(handler, "override_metrics", None)
             if override is not None and override(namespace):
                 namespace = None
         policy = dataclasses.replace(policy, refuses_nonfinite=execution.on_nonfinite == "fail")
-        told = self._watching.side_input(pipeline, self.label())
         kind = InferenceDoFn
         if not isinstance(windowing, _ONE_WINDOW_EACH):
             kind = OnePerWindow
         elif not keeps_time and isinstance(windowing, GlobalWindows) and told is None:
             kind = AtTheEnd
-        dofn = kind(
+        work = Work(
             gather, edge, router, self._inference_args, namespace, policy, execution.in_flight
         )
+        built = built_with(self.handlers)
+        dofn = kind(Carried(work, built, execution.on_version_mismatch))
         par_do = beam.ParDo(dofn) if told is None else beam.ParDo(dofn, told)
         return par_do.with_resource_hints(**self.description.resource_hints)
 

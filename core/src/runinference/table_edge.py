@@ -19,7 +19,7 @@ from runinference.errors import ConfigurationError
 from runinference.failures import FAILED, Failed
 from runinference.gathering import Elements
 from runinference.hints import did_you_mean, listed
-from runinference.worker import Part
+from runinference.work import Part
 
 __all__ = ["FAILURE_COLUMNS", "SOURCE", "GatherTables", "TableEdge"]
 

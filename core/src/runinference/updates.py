@@ -10,18 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
-from apache_beam.io.filesystems import FileSystems
-
 from runinference.hooks import ModelRefused, Observers
 from runinference.loader import process_loader
 from runinference.model import LoadedModel, ModelVersion
+from runinference.model_files import Refusals, Update, newest, stamp_of
 
-__all__ = ["Current", "ModelMetadata", "Polling", "Update", "as_update", "newest"]
+__all__ = ["Current", "ModelMetadata", "Polling", "as_update"]
 
 _log = logging.getLogger(__name__)
-
-# Seconds after which a file that was refused is looked at again.
-_LOOK_AGAIN = 10.0
 
 
 class ModelMetadata(NamedTuple):
@@ -34,13 +30,6 @@ class ModelMetadata(NamedTuple):
 
     model_id: str
     model_name: str = ""
-
-
-class Update(NamedTuple):
-    """A model file, and what tells one content of it from the next."""
-
-    path: str
-    stamp: str | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,20 +45,6 @@ class Polling:
     interval_s: float
 
 
-def newest(pattern: str) -> Update | None:
-    """The file that was changed last, whatever order they are listed in; None where there is none.
-
-    Raises:
-        OSError: the folder cannot be listed.
-    """
-    [match] = FileSystems.match([pattern])
-    files = [file for file in match.metadata_list if file.size_in_bytes]
-    if not files:
-        return None
-    last = max(files, key=lambda file: (file.last_updated_in_seconds, file.path))
-    return Update(last.path, f"{last.last_updated_in_seconds}:{last.size_in_bytes}")
-
-
 class Current:
     """The model that all copies of a step in this process predict with.
 
@@ -83,12 +58,11 @@ class Current:
 
     def __init__(self, version: ModelVersion, clock: Callable[[], float] = time.monotonic) -> None:
         self.version = version
-        self._clock = clock
         self._copies = 0
         self._publishing = threading.RLock()
         self._swapping = threading.Lock()
         self._seen: Update | None = None
-        self._refused: dict[str, tuple[str | None, float]] = {}
+        self._refusals = Refusals(clock)
         self._poller: _Poller | None = None
         self._own_path = getattr(version.handler, "model_path", None)
 
@@ -144,13 +118,14 @@ class Current:
         if update == self._seen or not self._swapping.acquire(blocking=False):
             return
         try:
-            if update != self._seen and not self._is_refused(update):
+            if update != self._seen and not self._refusals.has(update):
                 self._swap(update, observers)
         finally:
             self._swapping.release()
 
     def _swap(self, update: Update, observers: Observers) -> None:
         version = dataclasses.replace(self.version, path=update.path, stamp=update.stamp)
+        stamp = update.stamp or stamp_of(update.path)
         process_loader.wait_for_unused()  # so that there are never more than two
         process_loader.hold(version)
         try:
@@ -158,26 +133,14 @@ class Current:
                 pass
         except Exception as error:  # noqa: BLE001 - whatever a load, a warm-up or a check raises
             process_loader.release(version, observers)
-            self._refused[update.path] = update.stamp, self._clock()
+            self._refusals.add(update.path, stamp)
             _log.warning("model %s is refused, the old one stays: %s", update.path, error)
             observers.model_refused(ModelRefused(update.path, error))
             return
-        self._refused.clear()
+        self._refusals.clear()
         with self._publishing:
             before, self.version, self._seen = self.version, version, update
         process_loader.release(before, observers)
-
-    def _is_refused(self, update: Update) -> bool:
-        if update.path not in self._refused:
-            return False
-        stamp, since = self._refused[update.path]
-        if update.stamp is not None:
-            return update.stamp == stamp
-        # nobody told that the file has changed: look, but not for every batch
-        if self._clock() < since + _LOOK_AGAIN:
-            return True
-        self._refused[update.path] = stamp, self._clock()
-        return _stamp(update.path) == stamp
 
     def _poll(self, polling: Polling, observers: Observers) -> None:
         found = newest(polling.pattern)
@@ -223,14 +186,6 @@ class _Poller(threading.Thread):
         self._is_told = False
         if found is not None:
             self._current.swap(found, self._observers)
-
-
-def _stamp(path: str) -> str | None:
-    try:
-        found = newest(path)
-    except Exception:  # noqa: BLE001 - as if it were not there
-        return None
-    return None if found is None else found.stamp
 
 
 def as_update(told: Any) -> Update | None:

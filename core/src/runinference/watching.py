@@ -11,7 +11,8 @@ from apache_beam.transforms import trigger, window
 from apache_beam.transforms.periodicsequence import PeriodicImpulse
 
 from runinference.errors import ConfigurationError
-from runinference.updates import Polling, newest
+from runinference.model_files import newest
+from runinference.updates import Polling
 
 __all__ = ["Refresh", "Watching"]
 

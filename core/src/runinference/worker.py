@@ -6,7 +6,7 @@ import contextlib
 import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
@@ -15,96 +15,52 @@ from apache_beam.transforms.window import GlobalWindows
 from runinference.batch import Positions, RowBatch, TableBatch, pick
 from runinference.config import BatchConfig
 from runinference.deduplication import solve_distinct
+from runinference.environment import Carried
 from runinference.errors import FatalExampleError
-from runinference.failures import COUNTS, Count, Failed, FailurePolicy, Isolation, Reason
-from runinference.gathering import Elements, Gather
+from runinference.failures import COUNTS, Count, Failed, Isolation, Reason
+from runinference.gathering import Elements
 from runinference.hooks import ExamplesFailed, Observers
 from runinference.in_flight import InFlight
 from runinference.limits import Limits
 from runinference.metrics import BeamMetrics
-from runinference.model import ModelVersion, Predictions
-from runinference.router import Router
+from runinference.model import ModelVersion
 from runinference.solve import CallsInFlight, solve
+from runinference.work import Part, Work
 
-__all__ = ["AtTheEnd", "Edge", "InferenceDoFn", "OnePerWindow", "Part"]
-
-
-class Part(NamedTuple):
-    """The predictions of one model for some positions of a batch."""
-
-    positions: Positions
-    predictions: Predictions
-    model_id: str | None
-
-
-BatchT = TypeVar("BatchT", RowBatch, TableBatch)
-
-
-class Edge(Protocol[BatchT]):
-    """Between elements of a PCollection and batches; all that tells rows and tables apart."""
-
-    def open(self, elements: Elements) -> tuple[BatchT, Sequence[Any] | None]:
-        """The batch of elements, and the key of each example where there are keys."""
-
-    def emit(
-        self,
-        elements: Elements,
-        batch: BatchT,
-        keys: Sequence[Any] | None,
-        parts: Sequence[Part],
-        failures: Sequence[Failed],
-    ) -> Iterable[Any]:
-        """What goes out, each at the time and in the window of its element; failed examples under
-        the tag ``FAILED``."""
-
-    def locate(self, elements: Elements, position: int) -> str:
-        """Names an example of the elements for a reader."""
-
-    def sizes(self, elements: Elements) -> Iterable[int]:
-        """How many examples each element has."""
+__all__ = ["AtTheEnd", "InferenceDoFn", "OnePerWindow"]
 
 
 class InferenceDoFn(beam.DoFn):
     """Predicts the examples of a bundle with the models that the router chooses.
 
     Args:
-        gather: decides which elements come together.
-        edge: between elements and batches.
-        router: chooses the models.
-        inference_args: extra arguments of every call of a model.
-        metrics_namespace: of Beam's metrics; none are reported where None.
-        policy: which errors fail examples rather than the bundle.
-        in_flight: how many calls are made at a time.
+        work: what to do; it stays packed until a worker has what it needs.
     """
 
-    def __init__(
-        self,
-        gather: Gather,
-        edge: Edge[Any],
-        router: Router,
-        inference_args: dict[str, Any] | None,
-        metrics_namespace: str | None,
-        policy: FailurePolicy,
-        in_flight: int = 1,
-    ) -> None:
-        self._gather = gather
-        self._edge = edge
-        self._router = router
-        self._inference_args = inference_args
-        self._metrics_namespace = metrics_namespace
-        self._policy = policy
-        self._in_flight = in_flight
+    def __init__(self, work: Carried[Work]) -> None:
+        self._work = work
 
     def setup(self) -> None:
-        """Load the model, or take the one that this process has."""
-        namespace = self._metrics_namespace
+        """Load the model, or take the one that this process has.
+
+        Raises:
+            WorkerEnvironmentError: this worker is not what the pipeline was built with.
+            Exception: whatever a load raises.
+        """
+        work = self._work.unpack()
+        self._gather = work.gather
+        self._edge = work.edge
+        self._router = work.router
+        self._inference_args = work.inference_args
+        self._policy = work.policy
+        self._metrics_namespace = namespace = work.metrics_namespace
         self._metrics = None if namespace is None else BeamMetrics(namespace)
         self._observers = Observers([] if self._metrics is None else [self._metrics])
         self._limits: dict[BatchConfig, Limits] = {}
         self._isolations: dict[tuple[ModelVersion, str | None], Isolation] = {}
         self._of_model: dict[ModelVersion, tuple[BeamMetrics, Observers]] = {}
         self._router.open(self._observers)
-        self._calls: CallsInFlight = InFlight(self._in_flight)
+        self._calls: CallsInFlight = InFlight(work.in_flight)
 
     def start_bundle(self) -> None:
         """Nothing waits yet."""
