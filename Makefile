@@ -189,6 +189,10 @@ bench-remote: $(VENV)/.dev $(MLSERVER)/.installed  ## measure a model behind a s
 bench-stream: $(VENV)/.dev  ## measure streams of tiny bundles beside Beam's RunInference, which needs redis-server
 	$(BENCH).jobs.tiny_bundles $(BENCH_ARGS)
 
+.PHONY: bench-keyed
+bench-keyed: $(VENV)/.dev  ## measure 1,000 keys over 200 models beside Beam's KeyedModelHandler
+	$(BENCH).jobs.keyed_models $(BENCH_ARGS)
+
 .PHONY: bench-check
 bench-check: $(VENV)/.dev  ## compare the last results with what is promised
 	@$(BENCH) check

@@ -298,6 +298,25 @@ def test_each_models_largest_call_is_its_own(run):
     assert sorted(calls.sizes) == [("times 2", 1), ("times 2", 2), ("times 2", 2), ("times 3", 5)]
 
 
+class Sorted(Times):
+    """Its calls take texts of a like length."""
+
+    def batch_elements_kwargs(self):
+        return {"length_fn": len, "bucket_boundaries": [3]}
+
+
+def test_each_models_lengths_are_cut_in_its_group(run):
+    mappings = [KeyModelMapping(["a"], Sorted(2)), KeyModelMapping(["b"], Times(3))]
+    calls = Calls()
+    inputs = [(key, "x" * length) for length in (1, 5, 2, 6) for key in "ab"]
+    with observing(calls):
+        results = run.one(RunInference(KeyedModelHandler(mappings), batching=WHOLE), inputs)
+    assert sorted(calls.sizes) == [("times 2", 2), ("times 2", 2), ("times 3", 4)]
+    assert [(key, result.inference) for key, result in results] == [
+        (key, text * (2 if key == "a" else 3)) for key, text in inputs
+    ]
+
+
 class TimesColumn(VectorModelHandler):
     def __init__(self, factor, answer=float):
         self.factor = factor

@@ -52,7 +52,7 @@ class KeyModelPathMapping(NamedTuple):
     """In a list, an element of a side input that tells the model of some keys from now on.
 
     Attributes:
-        keys: those of one model, all of them.
+        keys: of one model; any that are left out keep it.
         update_path: the model's path, which its handler's ``update_model_path`` takes.
         model_id: for a reader.
     """
