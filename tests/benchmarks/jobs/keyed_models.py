@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,9 @@ JOBS = ()
 _WIDTH = 16
 _BOUND = 50
 _LARGE = 2_000
+_HEADER = (
+    "| | examples | examples/s | processor, ms each | loads | evictions | most at a time | MiB |"
+)
 _SYSTEMS = {
     "ours": "this one",
     "ours-large": f"this one, `BatchConfig(min_size={_LARGE}, max_size={_LARGE})`",
@@ -48,8 +52,8 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         _write_models(Path(folder), told.models)
-        print("| system | examples | examples/s | loads | evictions | most at a time | MiB |")
-        print("| --- | --- | --- | --- | --- | --- | --- |")
+        print(_HEADER)
+        print(re.sub("[^|]+", " --- ", _HEADER))
         for system in _SYSTEMS:
             examples = told.beam_examples if system == "beam" else told.examples
             print(_row(_SYSTEMS[system], _measured(told, system, examples, folder)), flush=True)
@@ -62,24 +66,30 @@ def _measured(told: Any, system: str, examples: int, folder: str) -> dict[str, A
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
-    most = 0
+    most, spent, started = 0, dict[int, float](), 0.0
     while process.poll() is None:
-        most = max(most, _memory_of_tree(process.pid))
-        time.sleep(0.2)
+        memory, now = _of_tree(process.pid)
+        most, spent = max(most, memory), spent | now
+        if not started and (Path(folder) / f"{system}.started").exists():
+            started = sum(spent.values())
+        time.sleep(0.1)
     assert process.stdout is not None
     lines = process.stdout.read().splitlines()
+    found = {"memory": most, "processor": sum(spent.values()) - started, "examples": examples}
     if process.returncode:
-        return {"examples": examples, "failed": process.returncode, "memory": most}
-    return {**json.loads(lines[-1]), "memory": most}
+        return {**found, "failed": process.returncode}
+    return {**found, **json.loads(lines[-1])}
 
 
 def _row(system: str, found: dict[str, Any]) -> str:
     memory = f"{found['memory'] / 2**20:,.0f}"
     if "failed" in found:
-        return f"| {system} | {found['examples']:,} | failed: {found['failed']} | | | | {memory} |"
+        return f"| {system} | {found['examples']:,} | failed: {found['failed']} |||||{memory} |"
     rate = found["examples"] / found["seconds"]
+    processor = 1000 * found["processor"] / found["examples"]
     counts = " | ".join(str(found.get(name, "?")) for name in ("loads", "evictions", "most"))
-    return f"| {system} | {found['examples']:,} | {rate:,.0f} | {counts} | {memory} |"
+    speed = f"{rate:,.0f} | {processor:.2f}"
+    return f"| {system} | {found['examples']:,} | {speed} | {counts} | {memory} |"
 
 
 def _run(told: Any) -> dict[str, Any]:
@@ -93,6 +103,7 @@ def _run(told: Any) -> dict[str, Any]:
 
     transform, counts = (_beams if told.system == "beam" else _ours)(told)
     counted = told.folder / f"{told.system}.count"
+    (told.folder / f"{told.system}.started").touch()
     start = time.perf_counter()
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
         _ = (
@@ -173,26 +184,30 @@ def _write_models(folder: Path, count: int) -> None:
         (folder / f"{number}.pkl").write_bytes(pickle.dumps(model))
 
 
-def _memory_of_tree(root: int) -> int:
-    """Proportional memory of a process and all that it has started, in bytes."""
+def _of_tree(root: int) -> tuple[int, dict[int, float]]:
+    """Of a process and all that it has started: proportional memory in bytes, and seconds of
+    processor time of each."""
     children: dict[int, list[int]] = {}
+    seconds: dict[int, float] = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             try:
-                stat = Path("/proc", entry, "stat").read_text()
+                stat = Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()
             except OSError:
                 continue
-            children.setdefault(int(stat.rpartition(")")[2].split()[1]), []).append(int(entry))
-    total, waiting = 0, [root]
+            children.setdefault(int(stat[1]), []).append(int(entry))
+            seconds[int(entry)] = (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+    total, waiting, tree = 0, [root], set[int]()
     while waiting:
         process = waiting.pop()
+        tree.add(process)
         waiting += children.get(process, [])
         try:
             lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
         except OSError:
             continue
         total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
-    return total
+    return total, {process: seconds[process] for process in tree if process in seconds}
 
 
 if __name__ == "__main__":
