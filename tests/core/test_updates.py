@@ -332,6 +332,17 @@ def test_a_side_input_tells_the_model_of_each_window(run, files):
     assert run.counter("num_inferences") == 30
 
 
+def test_examples_of_windows_with_different_models_do_not_wait_for_each_other(run, files):
+    told = [TimestampedValue(ModelMetadata(files[1 + n % 2]), 10 * n) for n in range(4)]
+    with run.pipeline() as pipeline:
+        side = windowed(pipeline, "side", told)
+        main = windowed(pipeline, "main", [TimestampedValue(n, n) for n in range(40)])
+        whole = BatchConfig(min_size=40, max_size=40)
+        run.keep(main | RunInference(FromFile(files[0]), model_metadata_pcoll=side, batching=whole))
+    found = {result.example: result.inference for result in run.elements()}
+    assert [found[n] for n in range(40)] == [1] * 10 + [2] * 10 + [1] * 10 + [2] * 10
+
+
 def test_a_side_input_with_a_bad_model_changes_nothing(run, files, tmp_path):
     with run.pipeline() as pipeline:
         side = pipeline | "side" >> beam.Create([ModelMetadata(str(tmp_path / "none"))])

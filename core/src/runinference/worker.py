@@ -72,10 +72,21 @@ class InferenceDoFn(beam.DoFn):
     ) -> Iterable[Any] | None:
         """Take one element, and predict once there are enough, with the models that a side input
         tells, if one does."""
-        if told is not None:
-            self._told = told
+        if told is not None and told != self._told:
+            return self._predict_with(told, windowed)
         ready = self._gather.add(windowed)
         return None if ready is None else self._predict(ready)
+
+    def _predict_with(self, told: Any, windowed: Any) -> Iterator[Any]:
+        """Take an element that another model is told for, such as the first of a window, once what
+        waits is predicted with the one before."""
+        for waiting in self._gather.rest():
+            yield from self._predict(waiting)
+        self._gather.start()
+        self._told = told
+        ready = self._gather.add(windowed)
+        if ready is not None:
+            yield from self._predict(ready)
 
     def finish_bundle(self) -> Iterator[Any]:
         """Predict what is left, and report what happened outside of a batch."""
