@@ -7,6 +7,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pytest
+from apache_beam.transforms.window import SlidingWindows
 
 from runinference import (
     BatchConfig,
@@ -315,6 +316,14 @@ def test_each_models_lengths_are_cut_in_its_group(run):
     assert [(key, result.inference) for key, result in results] == [
         (key, text * (2 if key == "a" else 3)) for key, text in inputs
     ]
+
+
+def test_keys_in_windows_that_overlap(run):
+    with run.pipeline() as pipeline:
+        pairs = pipeline | beam.Create([("a", 1), ("x", 5)], reshuffle=False)
+        overlapping = pairs | beam.WindowInto(SlidingWindows(20, 10))
+        run.keep(overlapping | RunInference(KeyedModelHandler(mapped(a=2, x=3))))
+    assert by_key(run.elements()) == [("a", 2), ("a", 2), ("x", 15), ("x", 15)]
 
 
 class TimesColumn(VectorModelHandler):

@@ -18,7 +18,7 @@ from runinference.columns import array_of
 from runinference.errors import ConfigurationError, FeatureError
 from runinference.failures import FAILED, Failed, Failure
 from runinference.gathering import Elements
-from runinference.worker import Part
+from runinference.work import Part
 
 __all__ = ["SchemaEdge", "arrow_type", "fields_of"]
 

@@ -215,12 +215,12 @@ class OnePerWindow(InferenceDoFn):
     Beam would multiply the windows of what goes out by those of the element that came last.
     """
 
-    def process(
+    def process(  # type: ignore[override]  # by name and place, Beam fills what it knows
         self,
         element: Any,
         windowed: Any = beam.DoFn.WindowedValueParam,
-        told: Any = None,
         window: Any = beam.DoFn.WindowParam,
+        told: Any = None,  # last, or Beam puts the window here where there is no side input
     ) -> Iterable[Any] | None:
         """As that of the base."""
         return super().process(element, windowed, told)
