@@ -13,6 +13,8 @@ ROOT = Path(__file__).parents[2]
 ELSEWHERE = {
     "docs/examples/stream/README.md": "tests/stream",
     "docs/guides/beam-yaml.md": "tests/system/test_beam_yaml.py",
+    # what needs a cluster is told there as not tried
+    "docs/guides/clusters.md": "tests/system/test_workers.py",
     "docs/guides/remote-models.md": "tests/open_inference/test_guide.py",
     "docs/guides/writing-a-handler.md": "tests/system/test_new_distribution.py",
 }
