@@ -11,6 +11,7 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import apache_beam as beam
+import hypothesis
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
@@ -18,6 +19,11 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 sys.path.append(str(Path(__file__).parent))  # for `conformance`, which tests import too
 
 from conformance import IN_AN_INTERPRETER  # found through the line above
+
+# How long an example takes tells how busy the machine is.
+unhurried = [hypothesis.HealthCheck.too_slow]
+hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=unhurried)
+hypothesis.settings.load_profile("tests")
 
 _collected = {}
 

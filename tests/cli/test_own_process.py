@@ -64,9 +64,10 @@ def test_rows_that_crash_or_hang_are_put_aside(fragile, results):
     assert [row["a"] for row in results()] == [n for n in range(30) if n != 13]
     [failed] = results("failed")
     assert failed["a"] == 13
-    outcome = fragile("hang", "--failures", "failed", "--overwrite", timeout="0.5")
+    short = ["--failures", "failed", "--overwrite", "--batching.max_size", "2"]
+    outcome = fragile("hang", *short, timeout="3")
     assert outcome.status == 0
-    assert "took longer than timeout=0.5 seconds" in outcome.out
+    assert "took longer than timeout=3.0 seconds" in outcome.out
     assert [row["a"] for row in results()] == [n for n in range(30) if n != 13]
 
 

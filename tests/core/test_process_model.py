@@ -202,7 +202,7 @@ def test_a_crash_costs_its_call_alone(shared, example, message):
 
 @pytest.mark.parametrize("example", ["sleep", "C loop", "stubborn"])
 def test_a_hang_is_ended(made, example):
-    model = made(Behaving(), timeout=0.5)
+    model = made(Behaving(), timeout=2)
     [pid] = model.predict(rows("pid"), None)
     with pytest.raises(ModelTimeoutError, match="predicting 1 examples took longer than timeout"):
         model.predict(rows(example), None)

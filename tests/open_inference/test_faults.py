@@ -74,8 +74,8 @@ def test_nothing_is_lost_and_nothing_doubled(run, proxy, digits, faults):
 def test_an_answer_that_is_too_slow_is_asked_for_again(run, proxy, digits):
     proxy.fault = {2: Wait(30.0)}.get
     begun = time.monotonic()
-    check(scored(run, digits, transform_to(proxy, timeout_s=1.0), 100), digits, 100)
-    assert time.monotonic() - begun < 20
+    check(scored(run, digits, transform_to(proxy, timeout_s=3.0), 100), digits, 100)
+    assert time.monotonic() - begun < 25
     assert run.counter("retried_requests_counter") == 1
 
 

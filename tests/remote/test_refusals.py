@@ -21,19 +21,19 @@ def read(error, now=0.0):
 
 
 def with_httpx(url):
-    httpx.get(url, timeout=0.5).raise_for_status()
+    httpx.get(url, timeout=2).raise_for_status()
 
 
 def with_requests(url):
-    requests.get(url, timeout=0.5).raise_for_status()
+    requests.get(url, timeout=2).raise_for_status()
 
 
 def with_urllib(url):
-    urllib.request.urlopen(url, timeout=0.5).close()
+    urllib.request.urlopen(url, timeout=2).close()
 
 
 def with_http_client(url):
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=0.5)
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=2)
     try:
         connection.request("GET", "/")
         connection.getresponse()
