@@ -33,7 +33,7 @@ LAYERS = [
     {"worker"},
     {"rows", "schema_rows", "table_edge", "step"},
     {"transform", "tables"},
-    {"row_inference"},
+    {"row_inference", "compositions"},
     {"portable"},
     {"__init__"},
     {"testing"},

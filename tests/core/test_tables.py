@@ -88,6 +88,20 @@ def test_the_models_own_features_come_first(run):
     assert scored.column("prediction").to_pylist() == [0.0, 1000.0, 2000.0]
 
 
+@pytest.mark.parametrize("kind", [pa.Table, pa.RecordBatch, pd.DataFrame])
+def test_the_predictions_alone(run, kind):
+    made = {pa.Table: table(), pa.RecordBatch: table().to_batches()[0]}.get(
+        kind, table().to_pandas()
+    )
+    [scored] = run.one(RunTableInference(Sum(), keep=[]), [made])
+    assert isinstance(scored, kind)
+    frame = scored if kind is pd.DataFrame else scored.to_pandas()
+    [whole] = run.one(RunTableInference(Sum()), [made])
+    whole = whole if kind is pd.DataFrame else whole.to_pandas()
+    assert list(frame.columns) == ["prediction"]
+    assert frame["prediction"].tolist() == whole["prediction"].tolist()
+
+
 def test_kept_columns_are_no_features(run):
     [scored] = run.one(RunTableInference(Sum(), keep=["y"]), [table()])
     assert scored.column_names == ["y", "prediction"]

@@ -572,3 +572,30 @@ def test_a_consumer_of_batches_sees_the_results_of_the_end_of_a_bundle(run):
         results = pipeline | beam.Create(range(7), reshuffle=False) | RunInference(doubling)
         run.keep(results | beam.ParDo(Batched()))
     assert sorted(run.elements()) == [0, 2, 4, 6, 8, 10, 12]
+
+
+def test_the_prediction_alone(run):
+    twice = Answers(lambda batch: [2 * x for x in batch])
+    assert run.one(RunInference(twice, output="inference"), [1, 2]) == [2, 4]
+    keyed = RunInference(KeyedModelHandler(twice), output="inference")
+    assert run.one(keyed, [("a", 1), ("b", 2)]) == [("a", 2), ("b", 4)]
+    wrapped = Answers(lambda batch: [PredictionResult(x, -x) for x in batch])
+    assert run.one(RunInference(wrapped, output="inference"), [1, 2]) == [-1, -2]
+    marked = Answers(
+        lambda batch: [ExampleFailed(ValueError("odd")) if x % 2 else x for x in batch]
+    )
+    with run.pipeline() as pipeline:
+        transform = RunInference(marked, output="inference").with_exception_handling()
+        results, dead = pipeline | beam.Create([1, 2, 4], reshuffle=False) | transform
+        run.keep(results)
+        run.keep(dead.failed_inferences, "dead")
+    assert run.elements() == [2, 4]
+    assert [failure.example for failure in run.elements("dead")] == [1]
+
+
+def test_the_prediction_alone_has_no_meaning_behind_postprocess_functions():
+    handler = Answers(list).with_postprocess_fn(str)
+    with pytest.raises(ConfigurationError, match="no effect behind postprocess functions"):
+        beam.Pipeline() | beam.Create([1]) | RunInference(handler, output="inference")
+    with pytest.raises(ConfigurationError, match=r'output=\'row\'\): "result" or "inference"'):
+        RunInference(Answers(list), output="row")

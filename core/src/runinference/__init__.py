@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from runinference._version import __version__
 
 if TYPE_CHECKING:
+    from runinference.compositions import ABTest, Arms, Comparison, Shadow, ShadowOutputs
     from runinference.config import BatchConfig, Execution
     from runinference.failures import Failure, RunInferenceDLQ
     from runinference.handler import ModelHandler, VectorModelHandler
@@ -34,7 +35,10 @@ if TYPE_CHECKING:
     from runinference.updates import ModelMetadata
 
 __all__ = [
+    "ABTest",
+    "Arms",
     "BatchConfig",
+    "Comparison",
     "ExampleFailed",
     "Execution",
     "Failure",
@@ -52,6 +56,8 @@ __all__ = [
     "RunInferenceDLQ",
     "RunRowInference",
     "RunTableInference",
+    "Shadow",
+    "ShadowOutputs",
     "VectorModelHandler",
     "__version__",
     "available_handlers",
@@ -60,7 +66,10 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ABTest": "compositions",
+    "Arms": "compositions",
     "BatchConfig": "config",
+    "Comparison": "compositions",
     "ExampleFailed": "results",
     "Execution": "config",
     "Failure": "failures",
@@ -78,6 +87,8 @@ _HOMES = {
     "RunInferenceDLQ": "failures",
     "RunRowInference": "row_inference",
     "RunTableInference": "tables",
+    "Shadow": "compositions",
+    "ShadowOutputs": "compositions",
     "VectorModelHandler": "handler",
     "available_handlers": "registry",
     "create_handler": "registry",

@@ -21,7 +21,7 @@ def check_failures(
     counts: beam.PCollection[Count],
     before: Sequence[beam.PCollection[Failure]],
     after: Sequence[beam.PCollection[Failure]],
-    threshold: float,
+    threshold: float | None,
 ) -> None:
     """Fail the run when too large a share of its examples failed.
 
@@ -32,9 +32,9 @@ def check_failures(
         counts: of the examples that reached the model.
         before: failures of examples that did not reach it.
         after: failures of examples that it had predicted.
-        threshold: the share that may fail.
+        threshold: the share that may fail; None for all of them.
     """
-    if threshold == 1 and not counts.is_bounded:
+    if threshold is None or (threshold == 1 and not counts.is_bounded):
         return
     parts = [counts]
     for number, failures in enumerate((*before, *after)):

@@ -71,10 +71,12 @@ class RowEdge:
 
     Args:
         keyed: None, ``"always"`` or ``"maybe"``: whether examples come in pairs with a key.
+        only_inference: whether predictions leave alone, instead of with their examples.
     """
 
-    def __init__(self, keyed: str | None) -> None:
+    def __init__(self, keyed: str | None, *, only_inference: bool = False) -> None:
         self._keyed = keyed
+        self._only_inference = only_inference
 
     def open(self, elements: Elements) -> tuple[RowBatch, Sequence[Any] | None]:
         """The examples, and their keys where there are any."""
@@ -106,9 +108,14 @@ class RowEdge:
         failures: Sequence[Failed],
     ) -> Iterable[Any]:
         """One result per example, in the batch's order."""
-        results: list[Any] = batch.merge(
-            (part.positions, _results(batch.take(part.positions).examples, part)) for part in parts
-        )
+        results: list[Any]
+        if self._only_inference:
+            results = batch.merge((part.positions, _inferences(part)) for part in parts)
+        else:
+            results = batch.merge(
+                (part.positions, _results(batch.take(part.positions).examples, part))
+                for part in parts
+            )
         dead: Iterable[Any] = ()
         if failures:
             dead = _dead_letters(elements, batch, keys, failures)
@@ -155,4 +162,11 @@ def _results(examples: Sequence[Any], part: Part) -> list[PredictionResult[Any, 
         if isinstance(prediction, PredictionResult)
         else PredictionResult(example, prediction, model_id)
         for example, prediction, model_id in rows
+    ]
+
+
+def _inferences(part: Part) -> list[Any]:
+    return [
+        prediction[1] if isinstance(prediction, PredictionResult) else prediction
+        for prediction in part.predictions
     ]

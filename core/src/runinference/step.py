@@ -80,7 +80,7 @@ class Step:
         self._inference_args = inference_args
         self._metrics_namespace = metrics_namespace
         self.policy: FailurePolicy | None = None
-        self.threshold = 1.0
+        self.threshold: float | None = 1.0
         for one in handlers:
             validate = getattr(one, "validate_inference_args", None)
             if validate is not None:
@@ -89,7 +89,7 @@ class Step:
     def with_exception_handling(
         self,
         exc_class: type[Exception] | tuple[type[Exception], ...],
-        threshold: float,
+        threshold: float | None,
         timeout: float | None,
         isolate: bool,
     ) -> None:
@@ -100,10 +100,11 @@ class Step:
                 f"with_exception_handling(exc_class={exc_class!r}): a class of exceptions, or a "
                 "tuple of them, is needed"
             )
-        if isinstance(threshold, bool) or not 0 <= threshold <= 1:
+        is_share = threshold is None or (threshold is not True and 0 <= threshold <= 1)
+        if not is_share or threshold is False:
             raise ConfigurationError(
                 f"with_exception_handling(threshold={threshold!r}): the share of examples that may "
-                "fail is needed, from 0 to 1"
+                "fail is needed, from 0 to 1, or None"
             )
         if timeout is not None:
             self._execution = dataclasses.replace(self._execution, timeout=timeout)
@@ -210,7 +211,7 @@ class InferenceTransform(beam.PTransform[Any, Any]):
     def with_exception_handling(
         self,
         exc_class: type[Exception] | tuple[type[Exception], ...] = Exception,
-        threshold: float = 1.0,
+        threshold: float | None = 1.0,
         timeout: float | None = None,
         isolate: bool = True,
     ) -> Self:
@@ -223,7 +224,8 @@ class InferenceTransform(beam.PTransform[Any, Any]):
             exc_class: exceptions that make dead letters; any other fails the bundle.
             threshold: the share of the examples that may fail before the run does, of a bounded
                 collection in all, of an unbounded one in each window of 100 examples or more.
-                Where it is bounded, and every example failed, the run fails too.
+                Where it is bounded, and every example failed, the run fails too. None to go on
+                whatever fails.
             timeout: seconds for a load and for a call of the model, which then runs in a process
                 of its own, see ``Execution(timeout=...)``.
             isolate: False to make every example of a failing call a dead letter without more calls.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import apache_beam as beam
 from apache_beam.typehints import typehints
@@ -11,6 +11,7 @@ from runinference.batching import as_beam_kwargs, check_batching, check_in_fligh
 from runinference.coders import TimedExample, UntimedExample
 from runinference.config import BatchConfig, Execution
 from runinference.dead_letters import check_failures
+from runinference.errors import ConfigurationError
 from runinference.failures import COUNTS, FAILED, FailurePolicy, RunInferenceDLQ
 from runinference.functions import Functions, functions_by_key
 from runinference.gathering import Gather, GatherExamples, Unpack, for_any_consumer
@@ -32,6 +33,8 @@ class RunInference(InferenceTransform):
 
     Args:
         handler: a handler object, or a handler's name.
+        output: ``"result"``: a PredictionResult; ``"inference"``: the prediction alone, where the
+            example is large and nobody asks for it again.
         batching: bounds of a call of the model; over what the handler says itself.
         execution: where and how the model runs.
         inference_args: extra arguments of every call of the model.
@@ -59,6 +62,7 @@ class RunInference(InferenceTransform):
         self,
         handler: Handler | Keyed | str,
         *,
+        output: Literal["result", "inference"] = "result",
         batching: BatchConfig | None = None,
         execution: Execution | None = None,
         inference_args: dict[str, Any] | None = None,
@@ -82,6 +86,11 @@ class RunInference(InferenceTransform):
             Watching(model_metadata_pcoll, watch_model_pattern, refresh, refresh_interval_s),
         )
         self._preserve_timestamps = preserve_timestamps
+        self._only_inference = output == "inference"
+        if output not in ("result", "inference"):
+            raise ConfigurationError(
+                f'RunInference(output={output!r}): "result" or "inference" is needed'
+            )
 
     def expand(self, examples: beam.PCollection[Any]) -> Any:
         """Preprocess, batch, predict, postprocess."""
@@ -93,6 +102,11 @@ class RunInference(InferenceTransform):
         check_in_flight(batching, step.batching, step.in_flight, skips_batching)
         keyed = step.keyed
         key_type = _key_type(examples.element_type)
+        if self._only_inference and self._postprocesses():
+            raise ConfigurationError(
+                'RunInference(output="inference") has no effect behind postprocess functions, '
+                "which say what leaves: drop one of the two"
+            )
         # a batch that the user made has its keys inside, out of reach of the inner handler's
         inner_keyed = None if skips_batching else keyed
 
@@ -119,13 +133,13 @@ class RunInference(InferenceTransform):
             examples, gather = held(examples, kwargs, timed=self._preserve_timestamps)
         predict = step.predict(
             gather,
-            RowEdge(keyed),
+            RowEdge(keyed, only_inference=self._only_inference),
             batching,
             examples,
             step.policy or FailurePolicy(),
             keeps_time=self._preserve_timestamps,
         )
-        predict = predict.with_output_types(_result_type(keyed, key_type))
+        predict = predict.with_output_types(_result_type(keyed, key_type, self._only_inference))
         after = Functions("postprocess", step.policy)
         if step.policy is None:
             results = examples | "Predict" >> predict
@@ -144,6 +158,18 @@ class RunInference(InferenceTransform):
             return results
         check_failures(outputs[COUNTS], before.failed, after.failed, step.threshold)
         return results, RunInferenceDLQ(failed, before.failed, after.failed)
+
+    @property
+    def gives_results(self) -> bool:
+        """Whether what leaves are PredictionResults, with or without a key."""
+        return not self._only_inference and not self._postprocesses()
+
+    def _postprocesses(self) -> bool:
+        step = self._step
+        functions = [step.description.postprocess_fns, step.outer_postprocess_fns]
+        if step.models is not None:
+            functions += [functions_by_key(step.models, "get_postprocess_fns")]
+        return any(functions)
 
 
 def held(examples: beam.PCollection[Any], kwargs: dict[str, Any], *, timed: bool) -> Any:
@@ -170,9 +196,10 @@ def _key_type(element_type: Any) -> Any:
         return typehints.Any
 
 
-def _result_type(keyed: str | None, key_type: Any) -> Any:
+def _result_type(keyed: str | None, key_type: Any, only_inference: bool) -> Any:
+    result = typehints.Any if only_inference else PredictionResult
     if keyed is None:
-        return PredictionResult
+        return result
     if keyed == "always":
-        return typehints.Tuple[key_type, PredictionResult]
+        return typehints.Tuple[key_type, result]
     return typehints.Any
