@@ -174,9 +174,7 @@ class LocalModel:
         """See :class:`LoadedModel`."""
         ask = getattr(self._handler, "feature_names", None)
         names: Sequence[str] | None = None if ask is None else ask(self._model)
-        return (
-            None if names is None else list(names)
-        )  # an array of names, as Beam's handlers have it
+        return None if names is None else list(names)  # handlers of Beam's models have an array
 
     def prepares(self, kind: type[Batch]) -> bool:
         """Whether :meth:`prepare` has something to do for batches of this kind."""
