@@ -11,6 +11,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # Pages whose blocks other tests run, with what they need.
 ELSEWHERE = {
+    "docs/examples/digits/README.md": "tests/cli/test_digits.py",
+    **{
+        f"docs/examples/{name}/README.md": "tests/examples/test_examples.py"
+        for name in ("keyed", "patients", "sentences", "text-lines", "two-models")
+    },
     "docs/examples/stream/README.md": "tests/stream",
     "docs/guides/beam-yaml.md": "tests/system/test_beam_yaml.py",
     # what needs a cluster is told there as not tried
@@ -77,7 +82,7 @@ def commands(text):
 
 @pytest.mark.parametrize("page", RUN_HERE, ids=name_of)
 def test_a_page_runs_from_top_to_bottom(page, tmp_path):
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
     blocks = blocks_of(page)
     code = []
     for language, title, text in blocks:
