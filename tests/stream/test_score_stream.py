@@ -6,10 +6,13 @@ import shutil
 import signal
 import threading
 
+import ask
 import joblib
+import make_model
 import numpy as np
-from ask import ask
 from processes import until
+
+from runinference import create_handler
 
 
 def write_all(client, digits, numbers):
@@ -65,7 +68,7 @@ def order(id_):
 
 def test_the_model_is_swapped_under_load_without_a_gap(redis_url, client, scoring, models):
     process = scoring.start()
-    assert ask(redis_url, 1, 100).unanswered == []
+    assert ask.ask(redis_url, 1, 100).unanswered == []
     begun = client.xlen("predictions")
 
     def swap():
@@ -75,7 +78,7 @@ def test_the_model_is_swapped_under_load_without_a_gap(redis_url, client, scorin
 
     swapping = threading.Thread(target=swap)
     swapping.start()
-    report = ask(redis_url, 1500, 300)
+    report = ask.ask(redis_url, 1500, 300)
     swapping.join()
     assert report.unanswered == []
     assert report.again == 0
@@ -89,7 +92,17 @@ def test_the_model_is_swapped_under_load_without_a_gap(redis_url, client, scorin
     assert process.poll() is None
 
 
-def test_messages_that_cannot_be_predicted_are_told_and_hold_up_nobody(client, scoring, digits):
+def test_a_model_is_put_where_it_is_watched_for_in_one_step(tmp_path, digits):
+    make_model.main([str(tmp_path / "models" / "a.skops"), "--c", "0.1"])
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["a.skops"]
+    handler = create_handler("sklearn-numpy", model_uri=str(tmp_path / "models" / "a.skops"))
+    found = list(handler.run_inference(list(digits[0][:100]), handler.load_model()))
+    assert np.mean(found == digits[1][:100]) > 0.8
+
+
+def test_messages_that_cannot_be_predicted_are_told_and_hold_up_nobody(
+    redis_url, client, scoring, digits, capsys
+):
     for fields in ({"pixels": "no numbers"}, {"other": "1"}, {"pixels": "[1, 2]"}):
         client.xadd("digits", fields)
     [good] = write_all(client, digits, [0])
@@ -99,3 +112,7 @@ def test_messages_that_cannot_be_predicted_are_told_and_hold_up_nobody(client, s
     assert re.search("KeyError.*JSONDecodeError.*2 features", told)
     until(lambda: [id_ for id_, _ in answers_of(client)] == [good])
     until(lambda: not state_of(client)[1])
+    ask.main(["--redis", redis_url, "--messages", "20", "--rate", "50"])
+    told = capsys.readouterr().out
+    assert "20 of 20 messages answered, 50 a second; 0 answers came again" in told
+    assert re.search(r"median \d+\.\d ms, p99 \d+\.\d ms, longest \d+\.\d ms\n20 by /.*first", told)

@@ -11,6 +11,7 @@ import json
 import math
 import threading
 import time
+from collections.abc import Sequence
 
 import redis
 from sklearn.datasets import load_digits
@@ -88,13 +89,13 @@ def _write(url: str, messages: int, rate: float, written: dict[str, float]) -> N
         written[client.xadd("digits", {"pixels": texts[number % len(texts)]})] = now
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Ask, and print the report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--redis", default="redis://127.0.0.1:6379")
     parser.add_argument("--messages", type=int, default=2000)
     parser.add_argument("--rate", type=float, default=200.0, help="messages a second")
-    told = parser.parse_args()
+    told = parser.parse_args(arguments)
     report = ask(told.redis, told.messages, told.rate)
     print(
         f"{len(report.seconds):,} of {told.messages:,} messages answered, {told.rate:g} a second; "
