@@ -10,7 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,13 +83,10 @@ def serving(python: str | Path, module: str, *options: str, env: dict[str, str])
 @pytest.fixture(scope="module")
 def worker_environment(
     tmp_path_factory: pytest.TempPathFactory,
-    build: Callable[[str], None],
     third_party: Path,
     dist: Path,
 ) -> Environment:
     """What the workers of the pool have: of ours the core, from its wheel."""
-    build("core")
-    build("plugins/sklearn")
     environment = Environment(tmp_path_factory.mktemp("pool") / "environment", third_party, dist)
     environment.install("runinference")
     return environment
@@ -152,8 +149,8 @@ def test_a_worker_with_another_plugin_and_another_framework_says_so(
     version = tmp_path / "core" / "src" / "runinference" / "_version.py"
     version.parent.mkdir(parents=True)
     version.write_text('__version__ = "0.1.99"\n')
-    build = (sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path)
-    run(*build, source)
+    build = f"from hatchling import build; build.build_wheel({str(tmp_path)!r})"
+    run(sys.executable, "-c", build, cwd=source)
     [wheel] = tmp_path.glob("*.whl")
     worker_environment.install(wheel)
     # found before the real one, as an older installation would be
