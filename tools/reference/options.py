@@ -28,8 +28,8 @@ def handlers() -> str:
         if info.distribution != _OF_BEAM:
             described = docstring_parser.parse(inspect.getdoc(handler_class(info.name)) or "")
             told = _inline(described.short_description or "")
-            rows.append([f"[`{info.name}`](#{info.name})", f"`{info.distribution}`", told])
-    return _table(["handler", "distribution", "in a sentence"], rows)
+            rows.append([f"[`{info.name}`](#{info.name})<br>`{info.distribution}`", told])
+    return _table(["handler, and its distribution", "in a sentence"], rows)
 
 
 def beams_handlers() -> str:
