@@ -88,7 +88,7 @@ def test_the_model_is_swapped_under_load_without_a_gap(redis_url, client, scorin
     ]
     assert min(count for _, count in report.models) >= 100
     # no gap: a start of the pipeline takes longer; the guide tells what was measured
-    assert np.max(report.seconds) < 5
+    assert np.max(report.seconds) < 10
     assert process.poll() is None
 
 
