@@ -193,6 +193,10 @@ bench-stream: $(VENV)/.dev  ## measure streams of tiny bundles beside Beam's Run
 bench-keyed: $(VENV)/.dev  ## measure 1,000 keys over 200 models beside Beam's KeyedModelHandler
 	$(BENCH).jobs.keyed_models $(BENCH_ARGS)
 
+.PHONY: bench-report
+bench-report: $(VENV)/.dev  ## measure what --report adds to runinference score
+	$(BENCH).report_cost $(BENCH_ARGS)
+
 .PHONY: bench-check
 bench-check: $(VENV)/.dev  ## compare the last results with what is promised
 	@$(BENCH) check

@@ -1,7 +1,6 @@
 """The command as a process: what it imports, prints on a terminal, and leaves when it is killed."""
 
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -73,26 +72,6 @@ def test_listing_handlers_imports_no_framework_and_no_beam(plugin):
     imported, status, seconds = last.rsplit(" ", 2)
     assert (imported, status) == ("[]", "0")
     assert float(seconds) < 0.5
-
-
-def test_a_terminal_shows_progress_that_is_gone_at_the_end(start):
-    reader, writer = pty.openpty()
-    process = start(*SCORE, "--handler", "linear", stderr=writer)
-    os.close(writer)
-    shown = b""
-    try:
-        while data := os.read(reader, 4096):
-            shown += data
-    except OSError:  # the other end is closed
-        pass
-    os.close(reader)
-    status, out, _ = finish(process)
-    assert status == 0
-    assert out.startswith("scored 5 rows")
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
-    assert "loading the model" in text or "scoring" in text
-    assert " rows/s, " in text
-    assert shown.decode().endswith("\x1b[2K")  # the line of the display was erased
 
 
 def wait_for_staging(process):

@@ -68,7 +68,7 @@ class BatchPredicted:
         nonfinite: predictions that are not finite, failed ones included.
         collate_seconds: of ``seconds``, until the model got its batch; None where nobody tells.
         prepare_seconds: before ``seconds``; the first of the calls that it was for tells it.
-        predictions: a list, or the columns of a table; neither to be changed nor to be kept.
+        predictions: a list, or the columns of a table; not to be changed, nor to be kept for long.
     """
 
     handler: str

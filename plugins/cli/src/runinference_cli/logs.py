@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
+from typing import TextIO
 
 __all__ = ["logging_to_stderr"]
 
@@ -22,7 +24,7 @@ def logging_to_stderr(level: str | None) -> Iterator[None]:
     """
     root = logging.getLogger()
     before = root.handlers, root.level
-    handler = logging.StreamHandler()
+    handler = _StandardError()
     handler.setFormatter(_Formatter(is_short=level is None))
     if level is None:
         handler.addFilter(_is_for_users)
@@ -43,6 +45,17 @@ def logging_to_stderr(level: str | None) -> Iterator[None]:
 def _is_for_users(record: logging.LogRecord) -> bool:
     # Beam's modules log to the root logger, too
     return not (record.name == "root" or record.name.startswith(("apache_beam", "grpc")))
+
+
+class _StandardError(logging.StreamHandler[TextIO]):
+    """Writes to what is standard error at the time: a display takes it over while it is shown."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]  # as logging's own last resort does
+        return sys.stderr
 
 
 class _Formatter(logging.Formatter):

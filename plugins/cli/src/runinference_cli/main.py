@@ -118,9 +118,18 @@ def _score(arguments: Sequence[str]) -> Told:
         options = parse_score(arguments)
     with logging_to_stderr(options.log_level), stoppable():
         from runinference_cli.score import score
+        from runinference_cli.summary import json_of_error
 
-        told = score(options)
-    return Told("" if options.quiet else told)
+        try:
+            summary = score(options)
+        except (Exception, KeyboardInterrupt) as error:
+            if options.json:
+                told = json_of_error(_message(error), isinstance(error, KeyboardInterrupt))
+                sys.stdout.write(f"{told}\n")
+            raise
+    if options.json:
+        return Told(summary.json())
+    return Told("" if options.quiet else summary.text())
 
 
 def _told(command: Callable[[Sequence[str]], Told], arguments: Sequence[str]) -> int:
@@ -136,10 +145,15 @@ def _told(command: Callable[[Sequence[str]], Told], arguments: Sequence[str]) ->
     except Exception as error:  # noqa: BLE001  # the end of the program: every error is told here
         if "--traceback" in own:
             traceback.print_exc()
-        message = " ".join(explain(original(error)).split())
-        sys.stderr.write(f"error: {message}\n")
+        sys.stderr.write(f"error: {_message(error)}\n")
         usage = (UsageError, ConfigurationError, HandlerLookupError, TypeError)
         return _USAGE if isinstance(error, usage) else _FAILED
     if told.text:
         sys.stdout.write(f"{told.text}\n")
     return told.status
+
+
+def _message(error: BaseException) -> str:
+    """What to say of an error, in one line."""
+    told = str(error) if isinstance(error, KeyboardInterrupt) else explain(original(error))
+    return " ".join(told.split())

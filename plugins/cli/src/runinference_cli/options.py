@@ -31,7 +31,11 @@ _USAGE = """runinference score --handler NAME [--handler.OPTION VALUE ...]
 
 @dataclasses.dataclass(frozen=True)
 class ScoreOptions:
-    """One run of ``runinference score``; a field of None was not given."""
+    """One run of ``runinference score``; a field of None was not given.
+
+    Attributes:
+        arguments: of the command line, as they were given.
+    """
 
     handler: str
     handler_options: Mapping[str, Any]
@@ -51,8 +55,11 @@ class ScoreOptions:
     batching: BatchConfig
     execution: Execution
     quiet: bool
+    json: bool
+    report: str | None
     log_level: str | None
     beam: Sequence[str]
+    arguments: Sequence[str]
 
 
 def parse_score(arguments: Sequence[str]) -> ScoreOptions:
@@ -86,7 +93,7 @@ def parse_score(arguments: Sequence[str]) -> ScoreOptions:
         changed = parser.instantiate(parsed)
     except ArgumentError as error:
         raise UsageError(reword(str(error), known, name)) from error
-    return _options(str(name), parsed, changed, parser.get_defaults(), beam)
+    return _options(str(name), parsed, changed, parser.get_defaults(), beam, list(arguments))
 
 
 def _split_beam(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -205,7 +212,12 @@ def score_parser(name: str | None) -> ArgumentParser:
         type=dict[str, Any] | None,
         help="extra arguments of each call of the model: '{name: value}', or --inference-args.NAME",
     )
+    add(
+        "--report",
+        help="an HTML file about the run: rates, batches, latencies, memory, failures, predictions",
+    )
     add("--quiet", action="store_true", help="no progress and no summary")
+    add("--json", action="store_true", help="the summary as one line of JSON, also with --quiet")
     add("--traceback", action="store_true", help="show where an error was raised")
     add(
         "--log-level",
@@ -228,7 +240,12 @@ def _as_lists(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _options(
-    name: str, parsed: Namespace, made: Namespace, defaults: Namespace, beam: list[str]
+    name: str,
+    parsed: Namespace,
+    made: Namespace,
+    defaults: Namespace,
+    beam: list[str],
+    arguments: list[str],
 ) -> ScoreOptions:
     def group(key: str) -> dict[str, Any]:
         return given_options(key, parsed, made, defaults)
@@ -252,8 +269,11 @@ def _options(
         batching=BatchConfig(**group("batching")),
         execution=Execution(**group("execution")),
         quiet=parsed["quiet"],
+        json=parsed["json"],
+        report=parsed["report"],
         log_level=parsed["log_level"],
         beam=beam,
+        arguments=arguments,
     )
 
 

@@ -20,6 +20,7 @@ from runinference.table_edge import SOURCE
 from runinference_cli.background import ahead
 from runinference_cli.readers import read_blocks
 from runinference_cli.splits import Split, rows_before
+from runinference_cli.stages import stage
 
 __all__ = ["LostRowsError", "ReadTables", "arrived", "read_stamp", "rows_in_flight"]
 
@@ -90,7 +91,7 @@ class ReadTables(beam.DoFn):
         empty = schema if columns is None else schema.select(list(columns))
         for part, split in splits:
             row = 0
-            for table in read_blocks(split, self._schema, columns):
+            for table in _timed(read_blocks(split, self._schema, columns)):
                 yield (
                     _stamp(table, split, part, row, is_end=False),
                     _Block(part, row, table.num_rows, split),
@@ -99,6 +100,15 @@ class ReadTables(beam.DoFn):
             if split.rows is not None and row != split.rows:
                 raise LostRowsError(f"{split.source.path}: read {row} rows of {split.rows}")
             yield _stamp(empty, split, part, row, is_end=True), None
+
+
+def _timed(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    while True:
+        with stage("read"):
+            table = next(tables, None)
+        if table is None:
+            return
+        yield table
 
 
 class _Block(NamedTuple):

@@ -1,200 +1,161 @@
-"""What a user sees of a run: progress on a terminal, and a summary at its end."""
+"""What a user sees of a run while it goes on: a display on a terminal, else lines now and then."""
 
 from __future__ import annotations
 
 import collections
 import contextlib
 import sys
-import textwrap
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
-from runinference.failures import Reason
-from runinference.hooks import (
-    BatchFailed,
-    BatchPredicted,
-    ExamplesDeduplicated,
-    ExamplesFailed,
-    ModelLoaded,
-    observer,
-)
+from runinference_cli.amounts import counted, duration
+from runinference_cli.counts import Counts
 
-__all__ = ["Counts", "failures_summary", "live", "summary"]
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
-_REASONS = 3
+__all__ = ["Pace", "live", "state"]
+
+_DRAWN_PER_SECOND = 8
+_WINDOW_S = 10.0
+_LINE_S = 10.0
+_LATER_LINE_S = 60.0
 
 
-class Counts:
-    """Counts what happens to models and batches in this process.
+class Pace:
+    """How fast rows come, of late.
 
-    Attributes:
-        rows: predicted so far.
-        deduplicated: rows so far that got the prediction of an equal one.
-        batches: calls of the model so far.
-        load_seconds: of all loads together.
-        model_id: of the model that was loaded last.
-        sha256: of the file of the model that was loaded last.
-        failures: rows that failed so far, by type and message of the error.
-        failed: the error of the first call that failed, with the file and rows.
+    Args:
+        clock: seconds.
     """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.rows = 0
-        self.deduplicated = 0
-        self.batches = 0
-        self.load_seconds = 0.0
-        self.model_id: str | None = None
-        self.sha256: str | None = None
-        self.failures: collections.Counter[str] = collections.Counter()
-        self.failed: tuple[Exception, str] | None = None
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self.start = clock()
+        self._seen: collections.deque[tuple[float, int]] = collections.deque()
 
-    @observer
-    def model_loaded(self, event: ModelLoaded) -> None:
-        """Add up the time."""
-        with self._lock:
-            self.load_seconds += event.seconds
-            self.model_id, self.sha256 = event.model_id, event.sha256
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the beginning."""
+        return self._clock() - self.start
 
-    @observer
-    def batch_predicted(self, event: BatchPredicted) -> None:
-        """Count the rows."""
-        with self._lock:
-            self.rows += event.size
-            self.batches += 1
-
-    @observer
-    def examples_deduplicated(self, event: ExamplesDeduplicated) -> None:
-        """Count the rows."""
-        with self._lock:
-            self.deduplicated += event.size
-
-    @observer
-    def batch_failed(self, event: BatchFailed) -> None:
-        """Remember the first one, with the rows among which it was."""
-        from runinference_cli.pipeline import rows_in_flight
-
-        with self._lock:
-            self.failed = self.failed or (event.error, rows_in_flight())
-
-    @observer
-    def examples_failed(self, event: ExamplesFailed) -> None:
-        """Count the rows."""
-        with self._lock:
-            self.failures[Reason(event.error_type, event.message, "").text] += event.size
+    def rate(self, done: int) -> float:
+        """Rows per second, over the last seconds; 0 where none came."""
+        now = self._clock()
+        if not self._seen or done != self._seen[-1][1]:
+            self._seen.append((now, done))
+        while len(self._seen) > 2 and self._seen[1][0] < now - _WINDOW_S:
+            self._seen.popleft()
+        since, before = self._seen[0]
+        return (done - before) / (now - since) if now > since else 0.0
 
 
 @contextlib.contextmanager
-def live(counts: Counts, total: int | None) -> Iterator[None]:
-    """Show the counts while the block runs, where standard error is a terminal."""
-    if not sys.stderr.isatty():
-        yield
+def live(counts: Counts, total: int | None, *, is_heard: bool = True) -> Iterator[None]:
+    """Show the counts on standard error while the block runs.
+
+    Args:
+        counts: of this process.
+        total: rows to be scored, where that is known.
+        is_heard: whether the model runs in this process, which alone counts.
+    """
+    pace = Pace()
+    if sys.stderr.isatty():
+        with _display(counts, total, pace, is_heard=is_heard):
+            yield
         return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-    from rich.table import Column
+    done = threading.Event()
+
+    def tell() -> None:
+        while not done.wait(_LINE_S if pace.elapsed < _LATER_LINE_S else _LATER_LINE_S):
+            line = ", ".join(state(counts, total, pace)) if is_heard else _unheard(pace)
+            with contextlib.suppress(OSError, ValueError):  # who read it has gone
+                sys.stderr.write(f"{line}\n")
+                sys.stderr.flush()
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def state(counts: Counts, total: int | None, pace: Pace) -> list[str]:
+    """Rows of all, the time left, rows per second, calls and failures, each as a few words."""
+    failed, done = counts.failures.total(), counts.done
+    if not counts.batches and not done:
+        return ["loading the model", _clock(pace.elapsed)]
+    rate = pace.rate(done)
+    of_all, left = counted(done, "row"), f"{_clock(pace.elapsed)} so far"
+    if total:
+        of_all = f"{done:,} of {counted(total, 'row')} ({done / total:.0%})"
+        if rate:
+            left = f"{_clock(max(total - done, 0) / rate)} left"
+    told = [of_all, left, f"{rate:,.0f} rows/s", counted(counts.batches, "batch")]
+    if counts.batches:
+        told[-1] += f", the last of {counted(counts.last_size, 'row')}"
+    if failed:
+        told.append(f"{failed:,} failed")
+    return told
+
+
+def _clock(seconds: float) -> str:
+    return duration(float(max(round(seconds), 1)))
+
+
+def _unheard(pace: Pace) -> str:
+    return f"scoring in other processes, {_clock(pace.elapsed)} so far"
+
+
+@contextlib.contextmanager
+def _display(counts: Counts, total: int | None, pace: Pace, *, is_heard: bool) -> Iterator[None]:
+    from rich.console import Console, Group
+    from rich.live import Live
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
     from rich.text import Text
 
-    class Rates(ProgressColumn):
-        """Reads the counts each time that the display is drawn."""
+    console = Console(stderr=True)
 
-        def render(self, task: Task) -> Text:
-            rate = task.finished_speed or task.speed or 0
-            told = f"{_count(counts.rows + counts.deduplicated, 'row')}, {rate:,.0f} rows/s"
-            if counts.failures:
-                told += f", {counts.failures.total():,} failed"
-            return Text(f"{told}, {_count(counts.batches, 'batch')}")
+    def line(text: str, style: str = "") -> Text:
+        return Text(text, style, no_wrap=True, overflow="ellipsis")
 
-    done = threading.Event()
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=10),
-        Rates(table_column=Column(no_wrap=True)),
-        TimeElapsedColumn() if total is None else TimeRemainingColumn(),
-        console=Console(stderr=True),
+    def draw() -> RenderableType:
+        if not is_heard:
+            return line(_unheard(pace))
+        of_all, left, *rest = state(counts, total, pace)
+        done = counts.done
+        bar = ProgressBar(
+            total=total or None,
+            completed=done,
+            width=max(10, console.width // 5),
+            pulse=not total or not done,
+            animation_time=pace.elapsed,
+        )
+        first = Table.grid(padding=(0, 1, 0, 0))
+        if rest:
+            first.add_row(line("scoring"), bar, line(of_all), line(left))
+        else:
+            first.add_row(line(of_all), bar, line(left))
+        lines: list[RenderableType] = [first, line(", ".join(rest))] if rest else [first]
+        if counts.model_id:
+            lines.append(line(_tail(f"model {counts.model_id}", console.width), "dim"))
+        return Group(*lines)
+
+    with Live(
+        get_renderable=draw,
+        console=console,
+        refresh_per_second=_DRAWN_PER_SECOND,
         transient=True,
-    ) as progress:
-        task = progress.add_task("loading the model", total=total)
-
-        def update() -> None:
-            while not done.wait(0.1):
-                description = "scoring" if counts.batches else "loading the model"
-                rows = counts.rows + counts.deduplicated + counts.failures.total()
-                progress.update(task, completed=rows, description=description)
-
-        thread = threading.Thread(target=update, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
+        redirect_stdout=False,
+    ):
+        yield
 
 
-def summary(counts: Counts, rows: int, files: int, seconds: float, output: str) -> str:
-    """The run in a few lines.
-
-    Args:
-        counts: empty where the model ran in other processes.
-        rows: scored and written.
-        files: written.
-        seconds: from the start of the pipeline to the results in their place.
-        output: the folder.
-    """
-    working = max(seconds - counts.load_seconds, 1e-9)
-    loading = ""
-    if counts.load_seconds >= 0.01:
-        loading = f", after {_seconds(counts.load_seconds)} for loading the model"
-    rate = f"{rows / working:,.0f} rows/s"
-    lines = [f"scored {_count(rows, 'row')} in {_seconds(working)} ({rate}){loading}"]
-    if counts.batches:
-        size = counts.rows / counts.batches
-        lines.append(f"{_count(counts.batches, 'batch')} of {size:,.0f} rows on average")
-    if counts.deduplicated:
-        lines.append(f"{_count(counts.deduplicated, 'row')} equal to others, not predicted again")
-    if counts.model_id:
-        lines.append(f"model {counts.model_id}")
-    if counts.sha256:
-        lines.append(f"sha256 {counts.sha256}")
-    lines.append(f"{_count(files, 'file')} in {output}")
-    return "\n".join(lines)
-
-
-def failures_summary(counts: Counts, rows: int, folder: str) -> str:
-    """What became of the rows that failed, and the commonest reasons.
-
-    Args:
-        counts: empty where the model ran in other processes.
-        rows: failed and written.
-        folder: where they are.
-    """
-    lines = [f"{_count(rows, 'row')} failed" + (f", in {folder}" if rows else "")]
-    for reason, number in counts.failures.most_common(_REASONS):
-        lines.append(f"  {_count(number, 'row')}: {textwrap.shorten(reason, 200)}")
-    others = len(counts.failures) - _REASONS
-    if others > 0:
-        lines.append(f"  and {others:,} other reasons, in the column failure_message")
-    return "\n".join(lines)
-
-
-def _count(number: int, what: str) -> str:
-    plural = what if number == 1 else f"{what}es" if what.endswith("ch") else f"{what}s"
-    return f"{number:,} {plural}"
-
-
-def _seconds(seconds: float) -> str:
-    if seconds < 10:
-        return f"{seconds:.2f} s"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+def _tail(text: str, width: int) -> str:
+    """A text of at most this width; of one that is longer, the end, which names the model."""
+    return text if len(text) <= width else f"…{text[len(text) - width + 1 :]}"

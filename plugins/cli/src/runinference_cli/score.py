@@ -7,7 +7,7 @@ import io
 import os
 import time
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import apache_beam as beam
 import pyarrow as pa
@@ -22,24 +22,30 @@ from runinference.hooks import observing
 from runinference.registry import create_handler
 from runinference.table_edge import FAILURE_COLUMNS
 from runinference.tables import RunTableInference
+from runinference_cli.counts import Counts
 from runinference_cli.failures import RunFailedError, UsageError, explain, original
 from runinference_cli.options import ScoreOptions
 from runinference_cli.pipeline import LostRowsError, ReadTables
+<<<<<<< HEAD
 from runinference_cli.progress import Counts, failures_summary, live, summary
 from runinference_cli.sampling import sampled_often
+=======
+from runinference_cli.progress import live
+>>>>>>> ce1c37c (Write a report of a run, show it on the terminal in full, and tell programs its summary)
 from runinference_cli.sources import Plan, find_sources, plan
 from runinference_cli.staging import Staging, staging
+from runinference_cli.summary import Summary
 from runinference_cli.write_tables import WriteTables, Written, read_manifest
 from runinference_cli.writers import SUFFIXES, check_writable, write_empty
+
+if TYPE_CHECKING:
+    from runinference_cli.score_report import ScoreReport
 
 __all__ = ["score"]
 
 
-def score(options: ScoreOptions) -> str:
+def score(options: ScoreOptions) -> Summary:
     """Score the files and put the results into place.
-
-    Returns:
-        The summary.
 
     Raises:
         UsageError: something that is seen before anything is read.
@@ -65,7 +71,11 @@ def score(options: ScoreOptions) -> str:
     if planned.schema is not None:
         _check_columns(options, planned.schema)
     counts = Counts()
+    report = _report(options, handler, planned, runner)
+    observers = [counts] if report is None else [counts, report.heard]
     with contextlib.ExitStack() as stack:
+        if report is not None:
+            stack.enter_context(report.written())
         overwrite = options.overwrite
         stage = stack.enter_context(staging(options.output, overwrite=overwrite))
         aside = None
@@ -80,8 +90,11 @@ def score(options: ScoreOptions) -> str:
         if planned.schema is not None:
             pipeline = beam.Pipeline(runner=runner, options=beam_options)
             _build(pipeline, options, planned, planned.schema, inference, stage, aside)
-            shown = contextlib.nullcontext() if options.quiet else live(counts, planned.rows)
-            with observing(counts), shown:
+            is_heard = _is_heard(pipeline)
+            if report is not None:
+                report.is_heard = is_heard
+            shown = live(counts, planned.rows, is_heard=is_heard)
+            with observing(*observers), contextlib.nullcontext() if options.quiet else shown:
                 _run(pipeline, counts)
             manifest = None if aside is None else aside.manifest
             scored, failed = read_manifest(stage.manifest, planned.splits, manifest)
@@ -89,13 +102,27 @@ def score(options: ScoreOptions) -> str:
         if aside is not None:
             _publish_failures(aside, failed, planned.schema, options.output_format)
         stage.publish([entry.file for entry in scored], SUFFIXES[options.output_format])
-        seconds = time.perf_counter() - start
-    rows = sum(entry.rows for entry in scored)
-    lines = summary(counts, rows, len(scored), seconds, options.output)
-    if options.failures is not None:
-        failures = sum(entry.rows for entry in failed)
-        lines += f"\n{failures_summary(counts, failures, options.failures)}"
-    return lines
+        summary = Summary(
+            rows=sum(entry.rows for entry in scored),
+            seconds=time.perf_counter() - start,
+            files=len(scored),
+            output=options.output,
+            counts=counts,
+            failed_rows=None if aside is None else sum(entry.rows for entry in failed),
+            failures=options.failures,
+            report=options.report,
+        )
+        if report is not None:
+            report.summary = summary
+    return summary
+
+
+def _report(options: ScoreOptions, handler: Any, planned: Plan, runner: Any) -> ScoreReport | None:
+    if options.report is None:
+        return None
+    from runinference_cli.score_report import ScoreReport  # which imports what draws
+
+    return ScoreReport(options.report, options, handler, planned, runner)
 
 
 def _publish_failures(
@@ -149,6 +176,12 @@ def _writer(
 def _is_one_worker(pipeline: beam.Pipeline) -> bool:
     workers = pipeline.options.view_as(DirectOptions).direct_num_workers
     return isinstance(pipeline.runner, FnApiRunner) and workers == 1
+
+
+def _is_heard(pipeline: beam.Pipeline) -> bool:
+    """Whether the model runs in this process, where observers hear of it."""
+    mode = pipeline.options.view_as(DirectOptions).direct_running_mode
+    return isinstance(pipeline.runner, FnApiRunner) and mode != "multi_processing"
 
 
 def _run(pipeline: beam.Pipeline, counts: Counts) -> None:

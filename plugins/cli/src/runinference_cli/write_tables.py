@@ -19,6 +19,7 @@ import pyarrow as pa
 from runinference_cli.background import InOrder
 from runinference_cli.pipeline import LostRowsError, arrived, read_stamp
 from runinference_cli.splits import Split
+from runinference_cli.stages import stage
 from runinference_cli.writers import SUFFIXES, PartWriter
 
 __all__ = ["WriteTables", "Written", "read_manifest"]
@@ -116,12 +117,11 @@ class WriteTables(beam.DoFn):
         if row < due or (row > due and self._rows == "all"):
             raise LostRowsError(f"part {part}: rows from {row} on came after {due} rows")
         self._next[part] = row + table.num_rows
-        if not is_end:
-            writer.write(table)
-            return
-        if not writer.rows:
-            writer.write(table)
-        self._complete(part, row)
+        with stage("write"):
+            if not is_end or not writer.rows:
+                writer.write(table)
+            if is_end:
+                self._complete(part, row)
 
     def _complete(self, part: int, read: int | None) -> None:
         writer = self._open.pop(part)
