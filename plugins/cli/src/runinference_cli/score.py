@@ -26,12 +26,8 @@ from runinference_cli.counts import Counts
 from runinference_cli.failures import RunFailedError, UsageError, explain, original
 from runinference_cli.options import ScoreOptions
 from runinference_cli.pipeline import LostRowsError, ReadTables
-<<<<<<< HEAD
-from runinference_cli.progress import Counts, failures_summary, live, summary
-from runinference_cli.sampling import sampled_often
-=======
 from runinference_cli.progress import live
->>>>>>> ce1c37c (Write a report of a run, show it on the terminal in full, and tell programs its summary)
+from runinference_cli.sampling import sampled_often
 from runinference_cli.sources import Plan, find_sources, plan
 from runinference_cli.staging import Staging, staging
 from runinference_cli.summary import Summary
