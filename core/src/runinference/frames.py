@@ -104,29 +104,36 @@ def join(
         FeatureError: a frame lacks a column.
     """
     pandas = importlib.import_module("pandas")
+    _check_frames(frames, pandas.DataFrame, source, array_handler)
+    first = frames[0].columns
     for position, frame in enumerate(frames):
-        if not isinstance(frame, pandas.DataFrame):
+        columns = frame.columns
+        if position and (columns is first or columns.equals(first)):
+            continue
+        if names is not None:
+            _check_columns(frame, names, f"example {position} lacks", "the model was trained on")
+        elif position:
+            _check_columns(frame, list(first), f"example {position} lacks", "example 0 has")
+            _check_columns(frames[0], list(columns), "example 0 lacks", f"example {position} has")
+    joined = frames[0] if len(frames) == 1 else pandas.concat(list(frames))
+    if names is None or list(joined.columns) == list(names):
+        return joined
+    return joined[list(names)]
+
+
+def _check_frames(
+    frames: Sequence[Any], kind: type[Any], source: str, array_handler: str | None
+) -> None:
+    if set(map(type, frames)) == {kind} and all(map(len, frames)):
+        return
+    for position, frame in enumerate(frames):
+        if not isinstance(frame, kind):
             others = f", {array_handler} arrays, texts and sequences" if array_handler else ""
             raise ExampleError(
                 f"example {position} is a {type(frame).__name__}: {source} takes DataFrames{others}"
             )
         if not len(frame):
             raise ExampleError(f"example {position} is a frame without rows")
-        if position and frame.columns.equals(frames[0].columns):
-            continue
-        if names is not None:
-            _check_columns(frame, names, f"example {position} lacks", "the model was trained on")
-        elif position:
-            _check_columns(
-                frame, list(frames[0].columns), f"example {position} lacks", "example 0 has"
-            )
-            _check_columns(
-                frames[0], list(frame.columns), "example 0 lacks", f"example {position} has"
-            )
-    joined = frames[0] if len(frames) == 1 else pandas.concat(list(frames))
-    if names is None or list(joined.columns) == list(names):
-        return joined
-    return joined[list(names)]
 
 
 def cut(outputs: Any, lengths: Sequence[int]) -> Any:
