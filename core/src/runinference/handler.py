@@ -20,7 +20,7 @@ from runinference.columns import examples_of
 from runinference.config import beam_replacement
 from runinference.outputs import BatchAxis, Outputs, read_outputs
 from runinference.reporting import asking
-from runinference.results import ExampleFailed, ExampleT, PredictionT
+from runinference.results import ExampleFailed, ExampleT, PredictionT, any_is
 from runinference.sizes import num_bytes
 
 __all__ = ["Handler", "ModelHandler", "VectorModelHandler"]
@@ -261,11 +261,10 @@ class VectorModelHandler(ModelHandler[ExampleT, Any, ModelT]):
         self, examples: Sequence[Any], model: ModelT, inference_args: dict[str, Any] | None
     ) -> list[Any]:
         """The steps after ``prepare``: one prediction per prepared example, in order."""
-        if type(self).prepare is not VectorModelHandler.prepare:
+        if any_is(examples, ExampleFailed):
             fit = [example for example in examples if not isinstance(example, ExampleFailed)]
-            if len(fit) < len(examples):
-                made = iter(self.run_prepared(fit, model, inference_args) if fit else ())
-                return [e if isinstance(e, ExampleFailed) else next(made) for e in examples]
+            made = iter(self.run_prepared(fit, model, inference_args) if fit else ())
+            return [e if isinstance(e, ExampleFailed) else next(made) for e in examples]
         outputs = self.predict(asking(self.collate(examples, model)), model, inference_args)
         return self.split(outputs, examples)
 

@@ -21,7 +21,7 @@ from runinference.hints import listed
 from runinference.memory import resident_bytes
 from runinference.outputs import read_predictions
 from runinference.reporting import asking
-from runinference.results import ExampleFailed
+from runinference.results import ExampleFailed, any_is
 
 __all__ = ["LoadedModel", "LocalModel", "ModelVersion", "Predictions"]
 
@@ -247,7 +247,7 @@ class LocalModel:
         examples: Sequence[Any] = prepared if prepared is not None else self.examples(batch)
         if steps:
             prepared = self._prepare(examples) if prepared is None else prepared
-            if any(isinstance(example, ExampleFailed) for example in prepared):
+            if any_is(prepared, ExampleFailed):
                 return self._predict_rows(examples, prepared, inference_args)
             collated = asking(handler.collate(list(prepared), model))
             outputs = handler.predict(collated, model, inference_args)
@@ -296,4 +296,4 @@ class LocalModel:
 
 
 def _has_failed(outputs: Any) -> bool:
-    return isinstance(outputs, list) and any(isinstance(o, ExampleFailed) for o in outputs)
+    return isinstance(outputs, list) and any_is(outputs, ExampleFailed)

@@ -14,7 +14,7 @@ from runinference.model import LoadedModel, Predictions
 from runinference.nonfinite import nonfinite_positions
 from runinference.rendering import columns_of_rows
 from runinference.reporting import Reports, collected
-from runinference.results import ExampleFailed
+from runinference.results import ExampleFailed, any_is
 
 __all__ = ["Answer", "Outcome", "call"]
 
@@ -101,7 +101,7 @@ def _marked(predictions: Predictions) -> dict[int, Exception]:
     """The examples that their handler marked as failed."""
     if not isinstance(predictions, list):
         return {}
-    if not any(issubclass(kind, ExampleFailed) for kind in set(map(type, predictions))):
+    if not any_is(predictions, ExampleFailed):
         return {}
     return {
         position: prediction.error

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Generic, NamedTuple, TypeVar
+from collections.abc import Iterable
+from typing import Any, Generic, NamedTuple, TypeVar
 
-__all__ = ["ExampleFailed", "PredictionResult"]
+__all__ = ["ExampleFailed", "PredictionResult", "any_is"]
 
 ExampleT = TypeVar("ExampleT")
 PredictionT = TypeVar("PredictionT")
@@ -35,3 +36,8 @@ class ExampleFailed:
     """
 
     error: Exception
+
+
+def any_is(values: Iterable[Any], kind: type[Any]) -> bool:
+    """Whether one of many values is of a class: each class that occurs is looked at once."""
+    return any(issubclass(one, kind) for one in set(map(type, values)))

@@ -16,7 +16,7 @@ from runinference.coders import TimedExample
 from runinference.errors import ConfigurationError
 from runinference.failures import FAILED, Failed, Failure
 from runinference.gathering import Elements
-from runinference.results import PredictionResult
+from runinference.results import PredictionResult, any_is
 from runinference.work import Part
 
 __all__ = ["AttachTime", "RowEdge", "held_batch", "own_batch", "timed_batch"]
@@ -154,7 +154,7 @@ def _dead_letters(
 def _results(examples: Sequence[Any], part: Part) -> list[PredictionResult[Any, Any]]:
     model_ids = itertools.repeat(part.model_id, len(examples))
     rows = zip(examples, part.predictions, model_ids, strict=True)
-    if not any(issubclass(kind, PredictionResult) for kind in set(map(type, part.predictions))):
+    if not any_is(part.predictions, PredictionResult):
         # what PredictionResult._make does, without a call of Python for each
         return list(map(tuple.__new__, itertools.repeat(PredictionResult), rows))
     return [

@@ -30,7 +30,7 @@ from runinference.process.control import (
 )
 from runinference.process.forking import Footprint, fork
 from runinference.process.packing import fold, fold_batch, pack, unfold_batch, unpack
-from runinference.results import ExampleFailed
+from runinference.results import ExampleFailed, any_is
 
 __all__ = ["load"]
 
@@ -149,7 +149,7 @@ def _not_sent(what: str, direction: str, error: Exception) -> InferenceError:
 
 
 def _portable(predictions: list[Any]) -> list[Any]:
-    if not any(isinstance(prediction, ExampleFailed) for prediction in predictions):
+    if not any_is(predictions, ExampleFailed):
         return predictions
     return [
         ExampleFailed(portable(p.error)) if isinstance(p, ExampleFailed) else p for p in predictions

@@ -13,7 +13,7 @@ from runinference.errors import ExampleError
 from runinference_pytorch.batches import TensorBatch
 from runinference_pytorch.padding import Padding, paddings_of
 
-__all__ = ["Columns", "as_named", "as_tensor", "columns_of", "pad_batch", "stack_batch"]
+__all__ = ["Columns", "as_named", "as_tensors", "columns_of", "pad_batch", "stack_batch"]
 
 Columns = Mapping[str, list[torch.Tensor]]
 
@@ -48,6 +48,13 @@ def as_tensor(value: Any, position: int, name: str = "") -> torch.Tensor:
         raise ExampleError(
             f"{where} is no tensor, nor numbers to make one of, but {kind}: {value!r:.80} ({error})"
         ) from error
+
+
+def as_tensors(examples: Sequence[Any]) -> list[torch.Tensor]:
+    """A tensor of each example, as :func:`as_tensor` makes one."""
+    if set(map(type, examples)) == {torch.Tensor}:
+        return list(examples)
+    return [as_tensor(example, position) for position, example in enumerate(examples)]
 
 
 def as_named(example: Any, position: int) -> dict[str, torch.Tensor]:

@@ -32,9 +32,11 @@ class PytorchModelHandlerTensor(PytorchModelHandler):
 
     def prepare(self, examples: Sequence[Any], model: nn.Module) -> Sequence[Any]:
         """Examples as tensors."""
-        from runinference_pytorch.collating import as_tensor
+        if self.padding is None:  # nobody asks how long they are before they are collated
+            return examples
+        from runinference_pytorch.collating import as_tensors
 
-        return [as_tensor(example, i) for i, example in enumerate(examples)]
+        return as_tensors(examples)
 
     def collate(self, examples: Sequence[Any], model: nn.Module) -> Any:
         """One tensor on the model's device, with what padding adds to it.
@@ -56,9 +58,9 @@ class PytorchModelHandlerTensor(PytorchModelHandler):
         return list(tensors.unbind(0))
 
     def _columns(self, examples: Sequence[Any]) -> Columns:
-        from runinference_pytorch.collating import as_tensor
+        from runinference_pytorch.collating import as_tensors
 
-        return {"": [as_tensor(example, i) for i, example in enumerate(examples)]}
+        return {"": as_tensors(examples)}
 
     def _tensors_of(self, table: pa.Table, model: nn.Module) -> TensorBatch:
         from runinference_pytorch import table_tensors
@@ -91,6 +93,8 @@ class PytorchModelHandlerKeyedTensor(PytorchModelHandler):
 
     def prepare(self, examples: Sequence[Any], model: nn.Module) -> Sequence[Any]:
         """Examples as dicts of tensors."""
+        if self.padding is None:
+            return examples
         from runinference_pytorch.collating import as_named
 
         return [as_named(example, i) for i, example in enumerate(examples)]
