@@ -26,6 +26,22 @@ def install(tmp_path, monkeypatch):
     return install
 
 
+@pytest.fixture
+def only_these(monkeypatch):
+    """As if these distributions alone were installed beside the core and the command."""
+    from runinference import registry
+    from runinference.entry_points import registrations
+
+    def only(*names):
+        def chosen(group):
+            return [one for one in registrations(group) if one.distribution in names]
+
+        for module in (registry, plugins):
+            monkeypatch.setattr(module, "registrations", chosen)
+
+    return only
+
+
 def handlers(*names):
     lines = "".join(f"{name} = {target}\n" for name, target in names)
     return f"[runinference.handlers]\n{lines}"
@@ -43,7 +59,7 @@ def of(findings, name):
     return found
 
 
-def test_handlers_and_what_is_wrong_with_them(install, monkeypatch):
+def test_handlers_and_what_is_wrong_with_them(install, only_these, monkeypatch):
     install("good", handlers(("good", "good_module:Handler")), source=GOOD)
     install("bad", handlers(("bad", "bad_module:Handler")), source="import no_such_framework")
     install("crash", handlers(("crash", "crash_module:H")), source="import os; os._exit(9)")
@@ -53,6 +69,7 @@ def test_handlers_and_what_is_wrong_with_them(install, monkeypatch):
     install("two", handlers(("same", "two_module:Handler")), source=GOOD)
     install("no", handlers(("no", "no_module:Handler")), source="raise SystemExit('imported')")
     monkeypatch.setenv("RUNINFERENCE_PLUGINS_DENY", "no")
+    only_these("good", "bad", "crash", "old", "odd", "one", "two", "no")
     found = plugins.handlers()
     assert of(found, "good") == plugins.Finding("handler", "good", "good 1.2")
     assert of(found, "bad").state == "broken"
@@ -68,10 +85,11 @@ def test_handlers_and_what_is_wrong_with_them(install, monkeypatch):
     assert "RUNINFERENCE_PLUGINS_DENY names no" in of(found, "no").why
 
 
-def test_a_handler_whose_framework_is_an_extra_is_not_broken(install):
+def test_a_handler_whose_framework_is_an_extra_is_not_broken(install, only_these):
     source = "import no_such_framework"
     extras = "Provides-Extra: framework\n"
     install("many", handlers(("many", "many_module:Handler")), source=source, metadata=extras)
+    only_these("many")
     found = of(plugins.handlers(), "many")
     assert found.state == "no"
     assert "one of its extras may: framework" in found.why
@@ -110,22 +128,6 @@ def test_devices_and_runners():
     assert {"PrismRunner", "FlinkRunner", "DataflowRunner"} <= {one.name for one in found}
     for one in found:
         assert one.state == "ok" or one.why
-
-
-@pytest.fixture
-def only_these(monkeypatch):
-    """As if these distributions alone were installed beside the core and the command."""
-    from runinference import registry
-    from runinference.entry_points import registrations
-
-    def only(*names):
-        def chosen(group):
-            return [one for one in registrations(group) if one.distribution in names]
-
-        for module in (registry, plugins):
-            monkeypatch.setattr(module, "registrations", chosen)
-
-    return only
 
 
 def test_the_report_and_its_status(cli, only_these, install):
