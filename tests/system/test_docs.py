@@ -56,6 +56,23 @@ PAGES = [
 ]
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 MARK = "---- end of block ----"
+# Runs each script that a line names, in a fork that has imported what most of them need.
+FORKS = """
+import os, pathlib, runpy, signal, sys
+import apache_beam, runinference, skops.io, sklearn.linear_model, sklearn.neighbors
+
+for line in sys.stdin:
+    if child := os.fork():
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        continue
+    signal.alarm(300)
+    script = pathlib.Path(line.strip())
+    os.chdir(script.parent)
+    for number, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT), number)
+    runpy.run_path(str(script), run_name="__main__")
+    break
+"""
 SHELL = "import subprocess; subprocess.run(['bash', '-euo', 'pipefail', '-c', {!r}], check=True)"
 
 
@@ -80,8 +97,25 @@ def commands(text):
     return re.sub(r"^\$ ", "", text, flags=re.MULTILINE)
 
 
+@pytest.fixture(scope="module")
+def run_script():
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", FORKS], env=environment, **pipes) as forks:
+
+        def run(script):
+            """The status, and what was printed."""
+            forks.stdin.write(f"{script}\n")
+            forks.stdin.flush()
+            status = int(forks.stdout.readline())
+            return status, *((script.parent / name).read_text() for name in ("out", "err"))
+
+        yield run
+        forks.stdin.close()
+
+
 @pytest.mark.parametrize("page", RUN_HERE, ids=name_of)
-def test_a_page_runs_from_top_to_bottom(page, tmp_path):
+def test_a_page_runs_from_top_to_bottom(page, tmp_path, run_script):
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     blocks = blocks_of(page)
     code = []
@@ -96,16 +130,9 @@ def test_a_page_runs_from_top_to_bottom(page, tmp_path):
             assert language == "text", f"a block of {language} has neither a title nor a reason"
     script = tmp_path / "page.py"
     script.write_text(f"\nprint({MARK!r}, flush=True)\n".join(code))
-    done = subprocess.run(
-        [sys.executable, str(script)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
-    )
-    assert done.returncode == 0, done.stderr
-    printed = iter(done.stdout.split(f"{MARK}\n"))
+    status, out, err = run_script(script)
+    assert status == 0, err
+    printed = iter(out.split(f"{MARK}\n"))
     following = [*blocks[1:], ("", "", "")]
     for (language, title, _), (next_language, _, expected) in zip(blocks, following, strict=True):
         if language in ("python", "console") and not title:
