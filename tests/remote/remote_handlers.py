@@ -14,13 +14,13 @@ class Doubling(RemoteModelHandler):
     def __init__(self, url, policy=None, **policy_options):
         self.url = url
         self.requests = policy or RequestPolicy(
-            **{"first_wait_s": 0.01, "give_up_after_s": 5, **policy_options}
+            **{"first_wait_s": 0.01, "give_up_after_s": 60, **policy_options}
         )
         self.model_id = "doubling@7"
 
     def create_client(self):
         Doubling.created += 1
-        return httpx.Client(timeout=5)
+        return httpx.Client(timeout=30)
 
     def close_client(self, client):
         Doubling.closed += 1
