@@ -13,9 +13,9 @@ class Doubling(RemoteModelHandler):
 
     def __init__(self, url, policy=None, **policy_options):
         self.url = url
-        self.requests = policy or RequestPolicy(
-            **{"first_wait_s": 0.01, "give_up_after_s": 60, **policy_options}
-        )
+        # unthrottled unless told: throttling waits by chance, and for long where little is answered
+        quick = {"first_wait_s": 0.01, "give_up_after_s": 60, "overload_ratio": 1000}
+        self.requests = policy or RequestPolicy(**{**quick, **policy_options})
         self.model_id = "doubling@7"
 
     def create_client(self):
