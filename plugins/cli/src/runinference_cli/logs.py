@@ -25,6 +25,8 @@ def logging_to_stderr(level: str | None) -> Iterator[None]:
     root = logging.getLogger()
     before = root.handlers, root.level
     handler = _StandardError()
+    # its own too: a worker process of Beam's sets the root's
+    handler.setLevel(logging.WARNING if level is None else level.upper())
     handler.setFormatter(_Formatter(is_short=level is None))
     if level is None:
         handler.addFilter(_is_for_users)

@@ -31,6 +31,7 @@ from runinference_cli.sampling import sampled_often
 from runinference_cli.sources import Plan, find_sources, plan
 from runinference_cli.staging import Staging, staging
 from runinference_cli.summary import Summary
+from runinference_cli.worker_process import with_quiet_workers
 from runinference_cli.write_tables import WriteTables, Written, read_manifest
 from runinference_cli.writers import SUFFIXES, check_writable, write_empty
 
@@ -48,7 +49,7 @@ def score(options: ScoreOptions) -> Summary:
         RunFailedError: a row was not scored; nothing is left in the output folder.
     """
     _check_failures(options)
-    runner, beam_options = _runner(options.beam)
+    runner, beam_options = _runner(options.beam, options.log_level)
     handler = create_handler(options.handler, **options.handler_options)
     inference = RunTableInference(
         handler,
@@ -250,7 +251,7 @@ def _check_columns(options: ScoreOptions, schema: pa.Schema) -> None:
     check_writable(schema.empty_table().select(list(kept)).schema, options.output_format)
 
 
-def _runner(arguments: Sequence[str]) -> tuple[Any, PipelineOptions]:
+def _runner(arguments: Sequence[str], level: str | None) -> tuple[Any, PipelineOptions]:
     """The runner and the options that stand behind ``--``."""
     if arguments and not arguments[0].startswith("-"):
         raise UsageError(f"{arguments[0]!r} is no option of Beam's, to which go options behind --")
@@ -270,7 +271,7 @@ def _runner(arguments: Sequence[str]) -> tuple[Any, PipelineOptions]:
                 "options behind -- go to Beam"
             )
     if known.get("runner") is None:
-        return FnApiRunner(), options
+        return with_quiet_workers(FnApiRunner(), level), options
     try:
         return beam.Pipeline(options=options).runner, options
     except (ValueError, ImportError) as error:
