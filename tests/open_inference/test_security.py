@@ -7,6 +7,7 @@ import datetime
 import ipaddress
 import logging
 import pickle
+import re
 from pathlib import Path
 
 import apache_beam as beam
@@ -107,7 +108,15 @@ def unpacked(graph):
             payload = beam_runner_api_pb2.ParDoPayload.FromString(
                 transform.spec.payload
             ).do_fn.payload
-            yield bz2.decompress(base64.b64decode(payload))
+            yield from decompressed(payload)
+
+
+def decompressed(payload):
+    """What a pickler of Beam's compressed, and what that carries compressed itself."""
+    code = bz2.decompress(base64.b64decode(payload))
+    yield code
+    for within in re.findall(rb"QlpoOT[\w+/]+=*", code):  # BZh9, as bz2 begins
+        yield from decompressed(within)
 
 
 def predict(protocol, server, examples, **options):
