@@ -20,8 +20,7 @@ __all__ = ["Pace", "live", "state"]
 
 _DRAWN_PER_SECOND = 8
 _WINDOW_S = 10.0
-_LINE_S = 10.0
-_LATER_LINE_S = 60.0
+_LINE_S = 30.0
 
 
 class Pace:
@@ -69,7 +68,7 @@ def live(counts: Counts, total: int | None, *, is_heard: bool = True) -> Iterato
     done = threading.Event()
 
     def tell() -> None:
-        while not done.wait(_LINE_S if pace.elapsed < _LATER_LINE_S else _LATER_LINE_S):
+        while not done.wait(_LINE_S):
             line = ", ".join(state(counts, total, pace)) if is_heard else _unheard(pace)
             with contextlib.suppress(OSError, ValueError):  # who read it has gone
                 sys.stderr.write(f"{line}\n")
