@@ -135,8 +135,9 @@ def _examples_of_a_call(pixels: Any, bundle: int, step: Any) -> float:
 def _print_stream(model: str, url: str, pixels: Any, told: Any) -> None:
     kinds = list(itertools.product(BUNDLES, ("ours", "beam")))
     found: dict[tuple[int, str], list[tuple[float, ...]]] = {kind: [] for kind in kinds}
-    for _ in range(told.repetitions):
-        for most, system in kinds:
+    for repetition in range(told.repetitions):
+        # there and back, so that none is always the first on a machine that has just begun
+        for most, system in kinds if repetition % 2 == 0 else reversed(kinds):
             found[most, system].append(_of_stream(system, model, url, most, pixels, told))
     print(
         "| most of a bundle | RunInference | all at once, examples/s | "
