@@ -30,11 +30,15 @@ def test_a_wheel_holds_the_package_its_types_and_the_licence_and_no_tests(
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     source = ROOT / PACKAGES[package] / "src"
-    kinds = ("*.py", "*.template")
-    modules = {str(path.relative_to(source)) for kind in kinds for path in source.rglob(kind)}
+    files = {
+        str(path.relative_to(source))
+        for path in source.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
     info = f"{package}-{wheel.name.split('-')[1]}.dist-info/"
     packaged = {name for name in names if not name.startswith(info)}
-    assert packaged == modules | {f"{package}/py.typed"}
+    assert packaged == files
+    assert f"{package}/py.typed" in files
     assert f"{info}licenses/LICENSE" in names
 
 
