@@ -161,7 +161,6 @@ def service(handler):
             yield started
 
 
-@pytest.mark.slow
 # Beam closes neither the pipes of the service nor those of its workers
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_from_other_languages_through_an_expansion_service(run, service):

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import yaml
 from apache_beam.yaml import yaml_provider
 
@@ -20,7 +19,6 @@ def blocks(language):
     return [text for found, text in BLOCKS if found == language]
 
 
-@pytest.mark.slow
 def test_the_pipeline_of_the_guide(tmp_path):
     def run(*command):
         done = subprocess.run(
