@@ -18,7 +18,7 @@ import pytest
 from runinference import BatchConfig, ModelHandler, RunInference, VectorModelHandler
 from runinference.hooks import observing
 from runinference_cli.failures import UsageError
-from runinference_cli.run_report import RunReport
+from runinference_cli.run_report import RunReport, collected
 from runinference_cli.run_report.facts import command_line, options_told
 
 VOID = {"meta", "br", "img", "link", "hr"}
@@ -68,7 +68,8 @@ def read(path="report.html"):
     return page
 
 
-def test_a_run_is_told_whole(score):
+def test_a_run_is_told_whole(score, monkeypatch):
+    monkeypatch.setattr(collected, "_MEMORY_S", 0.01)  # a picture needs more than one moment
     outcome = score("--report", "reports/report.html", "--batching.max_size", "2")
     assert outcome.status == 0, outcome.err
     assert outcome.out.splitlines()[-1] == "report reports/report.html"
