@@ -197,7 +197,8 @@ def _figures(heard: Collected) -> Iterator[Markup]:
         picture = over_time(title, rates, heard.rows_over_time.width, amount)
         yield _FIGURE.format(title, picture, f"at most {rate(max(rates), 1)}")
     memory = _filled(heard.memory.amounts)
-    if len(memory) > 1:
+    if memory:
+        memory = memory * 2 if len(memory) == 1 else memory  # a line, however short the run
         title = "Memory, over time"
         unit = 2.0**30 if max(memory) >= 1000 * 2**20 else 2.0**20
         picture = over_time(
