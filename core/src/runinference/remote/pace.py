@@ -19,8 +19,8 @@ class Pace:
 
     Too many requests are throttled as Google's book on reliability has it ("Handling Overload"): a
     request waits with the probability ``(requests - ratio x accepted) / (requests + 1)``, counted
-    over the last ten seconds. Other than Beam's ``AdaptiveThrottler``, a request counts when it is
-    answered, or those that are still under way at once would look like refused ones.
+    over the last ten seconds. Other than Beam's ``AdaptiveThrottler``, a request counts once, when it
+    is answered: those that are still under way, or wait, would else look like refused ones.
 
     Args:
         policy: the rates, and the ratio of requests to accepted ones.
@@ -68,7 +68,7 @@ class Pace:
             refusing = (asked - self._policy.overload_ratio * accepted) / (asked + 1)
             if self._uniform(0, 1) >= refusing:
                 return 0.0
-            self._asked.add(now_ms, 1)
+            # not counted as asked: one that waits by itself would hold itself back ever longer
             return self._uniform(_LONGEST_DELAY_S / 2, _LONGEST_DELAY_S)
 
     def answered(self, now: float, *, is_overload: bool) -> None:
