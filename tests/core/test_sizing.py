@@ -23,7 +23,7 @@ def settle(seconds_of, bytes_per_row=8.0):
         # slower per row once the rows leave the cache
         (lambda rows: 1e-4 + rows * (1e-7 if rows <= 16384 else 4e-7), 16384),
         (lambda rows: 1e-4 + rows * (1e-7 if rows <= 65536 else 4e-7), 65536),
-        (lambda rows: rows * (1e-6 if rows <= 8192 else 2e-6), 8192),
+        (lambda rows: rows * (1e-6 if rows <= 16384 else 2e-6), 16384),
         (lambda rows: rows * 1e-6 * (rows / 4096), 4096),  # as small as is ever tried
     ],
 )
@@ -36,26 +36,26 @@ def test_it_grows_as_long_as_nothing_is_lost():
     for _ in range(20):
         size = best.next(8.0, MANY, MANY)
         best.record(size, 1e-3 + size * 1e-7)
-    assert best.next(8.0, MANY, MANY) == 16384 << 10
+    assert best.next(8.0, MANY, MANY) == 32768 << 10
     assert not best.is_settled
 
 
 def test_one_slow_size_does_not_end_the_search():
     best = BestSize()
-    slow = {32768}
+    slow = {65536}
     for _ in range(6):
         size = best.next(8.0, MANY, MANY)
         best.record(size, size * (1e-5 if size in slow else 1e-6))
-    assert best.next(8.0, MANY, MANY) == 131072
+    assert best.next(8.0, MANY, MANY) == 262144
     assert not best.is_settled
 
 
 def test_a_slow_first_call_does_not_decide():
     best = BestSize()
     for seconds in (10.0, 1e-3):
-        assert best.next(8.0, MANY, MANY) == 16384
-        best.record(16384, seconds)
-    assert best.next(8.0, MANY, MANY) == 32768
+        assert best.next(8.0, MANY, MANY) == 32768
+        best.record(32768, seconds)
+    assert best.next(8.0, MANY, MANY) == 65536
     assert not best.is_settled
 
 
@@ -63,7 +63,7 @@ def test_calls_of_other_sizes_say_nothing():
     best = BestSize()
     for _ in range(10):
         best.record(500, 1e-9)
-    assert best.next(8.0, MANY, MANY) == 16384
+    assert best.next(8.0, MANY, MANY) == 32768
 
 
 def test_bytes_bound_the_size():
@@ -71,7 +71,7 @@ def test_bytes_bound_the_size():
     assert BestSize(largest_bytes=1000).next(5000.0, MANY, MANY) == 1
 
 
-@pytest.mark.parametrize(("left", "expected"), [(7, 7), (16384, 16384), (16400, 16384)])
+@pytest.mark.parametrize(("left", "expected"), [(7, 7), (32768, 32768), (32800, 32768)])
 def test_a_size_that_is_tried_is_kept_to(left, expected):
     assert BestSize().next(8.0, MANY, left) == expected
 
@@ -105,10 +105,12 @@ def test_small_tables_say_nothing_of_the_sizes_to_come():
     for _ in range(5):
         assert best.next(8.0, 100, 100) == 100
         best.record(100, 1e-4)
-    assert best.next(8.0, MANY, MANY) == 16384
+    assert best.next(8.0, MANY, MANY) == 32768
 
 
-@pytest.mark.parametrize(("width", "first"), [(64, 16384), (512, 8192), (1024, 4096), (3000, 4096)])
+@pytest.mark.parametrize(
+    ("width", "first"), [(64, 32768), (512, 16384), (2048, 4096), (3000, 4096)]
+)
 def test_wide_rows_begin_with_fewer(width, first):
     assert BestSize().next(width, MANY, MANY) == first
 
@@ -122,7 +124,7 @@ def test_memory_bounds_the_size_where_it_is_told():
         best.record(size, 1e-3 + size * 1e-6, max(needed - peak, 0))
         peak = max(peak, needed)
         asked.append(size)
-    assert max(asked) == asked[-1] == 32768  # which took 78 MB more, and the next would take 156
+    assert max(asked) == asked[-1] == 65536  # which took 156 MB more, and the next would take 312
 
 
 def test_more_rows_are_tried_where_they_take_no_memory():

@@ -34,12 +34,15 @@ class Registration:
 def registrations(group: str) -> list[Registration]:
     """The entry points of a group; one whose distribution has lost its metadata is left out."""
     found = []
+    told: dict[int, tuple[str, str, tuple[str, ...]]] = {}  # each look parses the metadata anew
     for entry in _entries(group):
         dist = entry.dist
         if dist is None:
             continue
         try:
-            name, version, requires = dist.name, dist.version, tuple(dist.requires or ())
+            if id(dist) not in told:
+                told[id(dist)] = dist.name, dist.version, tuple(dist.requires or ())
+            name, version, requires = told[id(dist)]
         except Exception as error:  # noqa: BLE001 - a damaged installation harms nobody else
             _log.warning("entry point %r (%s) is left out: %r", entry.name, entry.value, error)
             continue

@@ -7,8 +7,8 @@ __all__ = ["BestSize"]
 _SMALLEST = 4096
 # The first size: so many rows, or fewer where these are wide. Most models are about as fast as they
 # get, and what a network computes between its layers still fits into memory.
-_FIRST = 16_384
-_FIRST_BYTES = 4 << 20
+_FIRST = 32_768
+_FIRST_BYTES = 8 << 20
 _TRIALS = 2
 # Neighbouring sizes differ by less than other work on the machine makes a call slower.
 _FALLEN = 0.8
@@ -16,12 +16,12 @@ _FALLEN = 0.8
 # rest that is as small is not worth one of its own.
 _CLOSE = 0.125
 # A size that needs so much more memory than the one before is the largest that is tried.
-_MUCH_MEMORY = 64 << 20
+_MUCH_MEMORY = 32 << 20
 
 
 class BestSize:
     """Doubles the size until throughput has fallen for two sizes, and settles on the best of all;
-    where that is the first, halves it as long as that is better.
+    where none was much better than the first, halves that as long as it gets better.
 
     A size is judged by the better of two calls, which leaves out what only the first call pays and
     what other work on the machine takes from one of them. Threads may share one: a measurement lost
@@ -42,6 +42,7 @@ class BestSize:
         self._asked = 0
         self._rates: list[float] = []
         self._best = (0, 0.0)
+        self._first_rate = 0.0
         self._fallen = 0
 
     @property
@@ -67,7 +68,7 @@ class BestSize:
         is_trial = True
         if not self.is_settled and larger > self._tried * (1 + _CLOSE):
             size = larger
-        elif self._smaller >= _SMALLEST and self._best[0] == 2 * self._smaller:
+        elif self._smaller >= _SMALLEST and self._may_be_better():
             size = self._smaller
         else:
             size, is_trial = min(self._best[0], bound), False
@@ -102,5 +103,13 @@ class BestSize:
             self._fallen = self._fallen + 1 if rate < self._best[1] * _FALLEN else 0
         else:
             self._smaller = rows // 2
+        if rows == self._first:
+            self._first_rate = rate
         if rate > self._best[1]:
             self._best = (rows, rate)
+
+    def _may_be_better(self) -> bool:
+        """Whether a smaller size is worth a trial: the last one that was, or nothing larger was."""
+        if self._smaller == self._first // 2:
+            return self._first_rate >= self._best[1] * (1 - _CLOSE)
+        return self._best[0] == 2 * self._smaller

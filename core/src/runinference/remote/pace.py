@@ -19,8 +19,8 @@ class Pace:
 
     Too many requests are throttled as Google's book on reliability has it ("Handling Overload"): a
     request waits with the probability ``(requests - ratio x accepted) / (requests + 1)``, counted
-    over the last ten seconds. Other than Beam's ``AdaptiveThrottler``, a request counts once, when it
-    is answered: those that are still under way, or wait, would else look like refused ones.
+    over the last ten seconds. Other than Beam's ``AdaptiveThrottler``, a request counts once, when
+    it is answered: those that are still under way, or wait, would else look like refused ones.
 
     Args:
         policy: the rates, and the ratio of requests to accepted ones.

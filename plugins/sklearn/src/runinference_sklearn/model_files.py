@@ -116,20 +116,22 @@ def _read(file: ModelFile, kind: ModelFileType | None, trust: Trust, *, is_zip: 
 
 def _load_skops(file: ModelFile, trust: Trust) -> Any:
     from skops import io as skops_io  # slow to import, and not needed for the other formats
+    from skops.io.exceptions import UntrustedTypesFoundException
 
     with zipfile.ZipFile(file.open()) as archive:
         _check_members(archive)
-    untrusted = skops_io.get_untrusted_types(data=file.data)
-    blocked = [name for name in untrusted if name not in trust.types]
-    if blocked:
+    try:
+        return skops_io.loads(file.data, trusted=list(trust.types))
+    except UntrustedTypesFoundException as error:  # before anything is made of what the file says
+        untrusted = skops_io.get_untrusted_types(data=file.data)
+        blocked = [name for name in untrusted if name not in trust.types]
         raise load_error(
             file,
             "a skops file of types that are trusted",
             "Look through them, and where you trust them and the file's source say "
             f"trusted_types={untrusted!r}.",
             found=f"one that also holds {', '.join(blocked)}",
-        )
-    return skops_io.loads(file.data, trusted=list(trust.types))
+        ) from error
 
 
 def _check_members(archive: zipfile.ZipFile) -> None:
