@@ -66,12 +66,18 @@ def write_page(docs: Path, results: Results, peers: Results) -> None:
         _bounds(results),
         "Microseconds per example in `RunInference` alone:",
         _row_path([job for job in jobs if job.reference == "beam-transform"], results),
-        "Where they go, at the default (the first column is what both have around them):",
-        _parts(jobs, results),
+        *_where_they_go(jobs, results),
         "All of it (medians; the range is that of the repetitions):",
         _details(jobs, results, peers),
     ]
     page.write_text("\n\n".join([before + start, *blocks, end + after]))
+
+
+def _where_they_go(jobs: Sequence[Job], results: Results) -> list[str]:
+    if not any(run["system"] == "parts" for one in results.values() for run in one["runs"]):
+        return []
+    told = "Where they go, at the default (the first column is what both have around them):"
+    return [told, _parts(jobs, results)]
 
 
 def _circumstances(results: Results, peers: Results) -> str:
@@ -88,7 +94,8 @@ def _circumstances(results: Results, peers: Results) -> str:
             f"- Machine: {'; '.join(sorted({result['machine'] for result in every}))}",
             f"- Date: {' to '.join(dict.fromkeys([dates[0], dates[-1]]))}",
             f"- Versions: {told}",
-            f"- Commands: `make bench`, `make bench-peers`; {repetitions} repetitions",
+            f"- Commands: `make bench`{', `make bench-peers`' if peers else ''}; "
+            f"{repetitions} repetitions",
         ]
     )
 

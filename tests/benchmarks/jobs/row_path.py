@@ -101,6 +101,8 @@ def _measured(job: RowPath, folder: Path, make: Callable[[], Any]) -> Callable[[
         # a part first, not measured: it imports what is imported late, and its outputs are compared
         predictions: list[float] = []
         _seconds(_part(examples), job.is_windowed, make(), predictions.append)
+        # and what it imported, which some systems import before the examples and others after
+        gc.freeze()
         differences: list[float] = []
         end = time.perf_counter() + _MEASURED_S
         while not differences or time.perf_counter() < end:
