@@ -16,7 +16,7 @@ def test_handlers_are_listed_in_columns_without_importing_any(cli):
 
 
 def test_no_handlers_say_what_to_install(cli, monkeypatch):
-    monkeypatch.setattr("runinference.registry.importlib_metadata.entry_points", lambda group: [])
+    monkeypatch.setattr("runinference.registry.registrations", lambda group: [])
     assert cli("handlers").out == (
         "no handlers installed; for example: pip install runinference-sklearn\n"
     )
