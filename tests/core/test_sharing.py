@@ -116,8 +116,8 @@ def test_one_load_for_all_who_come(place, joined, tmp_path):
     assert ask(models[0])
     for model in models:
         model.close()
-    assert wait_for(lambda: not path.exists())
-    assert len(notes(tmp_path, "closed")) == 1
+    assert wait_for(lambda: not path.exists())  # so that nobody else comes, and only then
+    assert wait_for(lambda: len(notes(tmp_path, "closed")) == 1)
     assert wait_for(lambda: sorted(p.name for p in place.iterdir()) == ["lock"])
 
 
