@@ -38,7 +38,8 @@ def test_equal_to_onnxruntime(save, classifier):
 
 def test_in_a_pipeline(run, linear):
     rows = list(np.random.default_rng(0).normal(size=(20, 4)))
-    transform = RunInference("onnx-numpy", model_uri=linear, batching=BatchConfig(max_size=7))
+    batching = BatchConfig(min_size=7, max_size=7)
+    transform = RunInference("onnx-numpy", model_uri=linear, batching=batching)
     for result in run.one(transform, rows):
         expected = result.example.astype(np.float32) @ graphs.WEIGHTS
         np.testing.assert_allclose(result.inference, expected, rtol=1e-5)
