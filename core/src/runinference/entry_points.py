@@ -7,7 +7,7 @@ import functools
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import importlib_metadata
 from packaging.utils import canonicalize_name
@@ -34,11 +34,25 @@ class Registration:
     requires: tuple[str, ...]
 
 
-def registrations(group: str) -> list[Registration]:
+def registrations(group: str) -> Sequence[Registration]:
     """The entry points of a group; one whose distribution has lost its metadata is left out."""
+    return _registrations(group, tuple(map(_changed, sys.path)))
+
+
+def _changed(path: str) -> tuple[str, int]:
+    """A folder of modules, and when something was last installed into it or taken away."""
+    try:
+        return path, os.stat(path or os.curdir).st_mtime_ns
+    except OSError:
+        return path, 0
+
+
+# To read what a hundred distributions have takes 8 ms, and a run looks four times.
+@functools.lru_cache(maxsize=8)
+def _registrations(group: str, paths: tuple[tuple[str, int], ...]) -> Sequence[Registration]:
     found = []
     told: dict[int, tuple[str, str, tuple[str, ...]]] = {}  # each look parses the metadata anew
-    for entry in _entries(group):
+    for entry in _entries(group, paths):
         dist = entry.dist
         if dist is None:
             continue
@@ -50,27 +64,20 @@ def registrations(group: str) -> list[Registration]:
             _log.warning("entry point %r (%s) is left out: %r", entry.name, entry.value, error)
             continue
         found.append(Registration(entry, canonicalize_name(name), version, requires))
-    return found
+    return tuple(found)
 
 
-def _entries(group: str) -> list[importlib_metadata.EntryPoint]:
+def _entries(
+    group: str, paths: tuple[tuple[str, int], ...]
+) -> Sequence[importlib_metadata.EntryPoint]:
     try:
-        return list(_all_entries(tuple(map(_changed, sys.path))).select(group=group))
+        return list(_all_entries(paths).select(group=group))
     except Exception:  # noqa: BLE001 - one file that cannot be parsed hides all others
         return list(_readable_entries(group))
 
 
-def _changed(path: str) -> tuple[str, int]:
-    """A folder of modules, and when something was last installed into it or taken away."""
-    try:
-        return path, os.stat(path or os.curdir).st_mtime_ns
-    except OSError:
-        return path, 0
-
-
 @functools.lru_cache(maxsize=1)
 def _all_entries(paths: tuple[tuple[str, int], ...]) -> importlib_metadata.EntryPoints:
-    # to read what a hundred distributions have takes 8 ms, and a run looks four times
     return importlib_metadata.entry_points()
 
 

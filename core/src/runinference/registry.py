@@ -190,7 +190,7 @@ def _forbidden() -> list[_Found]:
     return _named([r for r in registrations(GROUP) if plugin_refusal(r.distribution) is not None])
 
 
-def _named(registered: list[Registration]) -> list[_Found]:
+def _named(registered: Iterable[Registration]) -> list[_Found]:
     by_name: dict[str, set[str]] = {}
     for one in registered:
         by_name.setdefault(one.entry.name, set()).add(one.distribution)
