@@ -85,6 +85,8 @@ def tables(job: Job, folder: Path, output: Path) -> Work:
     from runinference.registry import handler_class
 
     _import_libraries(job, folder)
+    for name in ("docstring_parser", "attrs"):  # by jsonargparse
+        importlib.import_module(name)
     importlib.import_module("runinference_cli.options")
     importlib.import_module("runinference_cli.score")
     handler_class(job.handler)

@@ -1,5 +1,6 @@
 """The report of a run: whole or not there, true, and harmless whatever the data holds."""
 
+import functools
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from runinference.hooks import observing
 from runinference_cli.failures import UsageError
 from runinference_cli.run_report import RunReport, collected
 from runinference_cli.run_report.facts import command_line, options_told
+from runinference_cli.run_report.sketches import TimeBins
 
 VOID = {"meta", "br", "img", "link", "hr"}
 REFERENCES = {"src", "href", "srcset", "xlink:href", "data", "action", "poster"}
@@ -69,7 +71,9 @@ def read(path="report.html"):
 
 
 def test_a_run_is_told_whole(score, monkeypatch):
-    monkeypatch.setattr(collected, "_MEMORY_S", 0.01)  # a picture needs more than one moment
+    # pictures need more than one moment
+    monkeypatch.setattr(collected, "_MEMORY_S", 0.01)
+    monkeypatch.setattr(collected, "TimeBins", functools.partial(TimeBins, width=0.01))
     outcome = score("--report", "reports/report.html", "--batching.max_size", "2")
     assert outcome.status == 0, outcome.err
     assert outcome.out.splitlines()[-1] == "report reports/report.html"

@@ -210,6 +210,8 @@ def _named(registered: Iterable[Registration]) -> list[_Found]:
 
 def _requirement(requires: Iterable[str]) -> str:
     for text in requires:
+        if not text.lower().startswith("runinference"):
+            continue  # to parse them all takes some milliseconds
         try:
             requirement = Requirement(text)
         except InvalidRequirement:

@@ -82,7 +82,8 @@ def parse_score(arguments: Sequence[str]) -> ScoreOptions:
         installed = ", ".join(info.name for info in available_handlers()) or "none"
         raise UsageError(f"which handler? say --handler NAME; installed: {installed}")
     parser = score_parser(name)
-    known = list(parser.get_defaults().keys())
+    defaults = parser.get_defaults()
+    known = list(defaults.keys())
     if config:
         check_keys(config, known, _GROUPS, f"{config_path}: handler {name!r}", str(config_path))
         given = [key for key in _LISTS if any(a.split("=")[0] == f"--{key}" for a in own)]
@@ -93,7 +94,7 @@ def parse_score(arguments: Sequence[str]) -> ScoreOptions:
         changed = parser.instantiate(parsed)
     except ArgumentError as error:
         raise UsageError(reword(str(error), known, name)) from error
-    return _options(str(name), parsed, changed, parser.get_defaults(), beam, list(arguments))
+    return _options(str(name), parsed, changed, defaults, beam, list(arguments))
 
 
 def _split_beam(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

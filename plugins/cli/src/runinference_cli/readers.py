@@ -71,10 +71,19 @@ def _read_parquet(split: Split, schema: pa.Schema, names: list[str]) -> Iterator
         rows = min(max(rows, 1), MAX_BLOCK_ROWS)
         for together in runs([own for own, _ in sizes], rows):
             groups = [split.start + number for number in together]
-            # Arrow keeps what it has read until the iterator ends: one for the file would keep all
-            for batch in file.iter_batches(rows, row_groups=groups, columns=names):
-                table = pa.Table.from_batches([batch]).select(names)
-                yield table.replace_schema_metadata(schema.metadata)
+            for table in _blocks(file, groups, rows, names):
+                yield table.select(names).replace_schema_metadata(schema.metadata)
+
+
+def _blocks(
+    file: pa.parquet.ParquetFile, groups: list[int], rows: int, names: list[str]
+) -> Iterator[pa.Table]:
+    if len(groups) == 1 and file.metadata.row_group(groups[0]).num_rows <= rows:
+        yield file.read_row_group(groups[0], names)  # as iter_batches would, with less memory
+        return
+    # Arrow keeps what it has read until the iterator ends: one for the file would keep all
+    for batch in file.iter_batches(rows, row_groups=groups, columns=names):
+        yield pa.Table.from_batches([batch])
 
 
 def _sizes(file: pa.parquet.ParquetFile, numbers: range) -> list[tuple[int, int]]:
@@ -86,7 +95,8 @@ def _sizes(file: pa.parquet.ParquetFile, numbers: range) -> list[tuple[int, int]
 @contextlib.contextmanager
 def _parquet(source: Source) -> Iterator[pa.parquet.ParquetFile]:
     if "://" not in source.path:
-        with pa.parquet.ParquetFile(source.path) as file:
+        # bytes that are near need no buffer to be fetched into before they are wanted
+        with pa.parquet.ParquetFile(source.path, pre_buffer=False) as file:
             yield file
     else:
         with open_source(source) as opened, pa.parquet.ParquetFile(opened) as file:

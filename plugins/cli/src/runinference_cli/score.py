@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import time
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import apache_beam as beam
 import pyarrow as pa
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from apache_beam.options.pipeline_options import DirectOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineState
 
@@ -22,6 +21,8 @@ from runinference.hooks import observing
 from runinference.registry import create_handler
 from runinference.table_edge import FAILURE_COLUMNS
 from runinference.tables import RunTableInference
+from runinference_cli.arrow_memory import choose_pool
+from runinference_cli.beam_options import runner_and_options
 from runinference_cli.counts import Counts
 from runinference_cli.failures import RunFailedError, UsageError, explain, original
 from runinference_cli.options import ScoreOptions
@@ -31,7 +32,6 @@ from runinference_cli.sampling import sampled_often
 from runinference_cli.sources import Plan, find_sources, plan
 from runinference_cli.staging import Staging, staging
 from runinference_cli.summary import Summary
-from runinference_cli.worker_process import with_quiet_workers
 from runinference_cli.write_tables import WriteTables, Written, read_manifest
 from runinference_cli.writers import SUFFIXES, check_writable, write_empty
 
@@ -49,7 +49,8 @@ def score(options: ScoreOptions) -> Summary:
         RunFailedError: a row was not scored; nothing is left in the output folder.
     """
     _check_failures(options)
-    runner, beam_options = _runner(options.beam, options.log_level)
+    choose_pool()
+    runner, beam_options = runner_and_options(options.beam, options.log_level)
     handler = create_handler(options.handler, **options.handler_options)
     inference = RunTableInference(
         handler,
@@ -145,16 +146,14 @@ def _build(
     aside: Staging | None,
 ) -> None:
     splits = list(enumerate(planned.splits))
-    # one worker reads on from split to split; several take them one by one, in any order
-    work = [splits] if _is_one_worker(pipeline) else [[split] for split in splits]
     # failed rows leave whole
     needed = inference.needed_columns(pipeline) if aside is None else None
     read = ReadTables(schema, needed)
-    tables = (
-        pipeline
-        | "Splits" >> beam.Create(work)
-        | "Read" >> beam.ParDo(read).with_output_types(pa.Table)
-    )
+    if _is_one_worker(pipeline):  # which reads on from split to split
+        work = pipeline | beam.Impulse() | "Splits" >> beam.Map(lambda _: splits)
+    else:  # several take them one by one, in any order
+        work = pipeline | "Splits" >> beam.Create([[split] for split in splits])
+    tables = work | "Read" >> beam.ParDo(read).with_output_types(pa.Table)
     if aside is None:
         _ = tables | inference | "Write" >> beam.ParDo(_writer(stage, options, "all"))
         return
@@ -249,30 +248,3 @@ def _check_columns(options: ScoreOptions, schema: pa.Schema) -> None:
     if options.failures is not None:
         check_writable(schema, options.output_format)
     check_writable(schema.empty_table().select(list(kept)).schema, options.output_format)
-
-
-def _runner(arguments: Sequence[str], level: str | None) -> tuple[Any, PipelineOptions]:
-    """The runner and the options that stand behind ``--``."""
-    if arguments and not arguments[0].startswith("-"):
-        raise UsageError(f"{arguments[0]!r} is no option of Beam's, to which go options behind --")
-    captured = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(captured):
-            options = PipelineOptions(list(arguments))
-            told = options.get_all_options(retain_unknown_options=True)
-            known = options.get_all_options()
-    except SystemExit as error:  # Beam's parser leaves the program with a usage message
-        message = captured.getvalue().strip().rpartition("error: ")[2]
-        raise UsageError(f"Beam's options (behind --): {message}") from error
-    for name in told:
-        if name not in known:
-            raise UsageError(
-                f"Beam has no option --{name}; {did_you_mean(name, list(known))}"
-                "options behind -- go to Beam"
-            )
-    if known.get("runner") is None:
-        return with_quiet_workers(FnApiRunner(), level), options
-    try:
-        return beam.Pipeline(options=options).runner, options
-    except (ValueError, ImportError) as error:
-        raise UsageError(f"Beam's options (behind --): {error}") from error
