@@ -26,12 +26,17 @@ class LongLived:
 
     def __init__(self) -> None:
         self._is_frozen = False
+        self._is_program_doing_so = False
 
     def freeze(self) -> None:
         """Leave out what is alive now, unless that has been done."""
-        if not self._is_frozen and gc.get_freeze_count() <= _FROZEN_AT_START:
-            gc.freeze()
-            self._is_frozen = True
+        if self._is_frozen or self._is_program_doing_so:
+            return
+        if gc.get_freeze_count() > _FROZEN_AT_START:  # which counts them, one by one
+            self._is_program_doing_so = True
+            return
+        gc.freeze()
+        self._is_frozen = True
 
     def thaw(self) -> None:
         """Look at everything again."""

@@ -205,5 +205,5 @@ JOBS = (
     *_both("row-numpy", "sklearn-numpy, 16 floats", 200_000, logistic.JOBS[0]),
     *_both("row-tensor", "torch-tensor, 64 floats", 100_000, mlp.JOBS[0]),
     *_both("row-keyed", "torch-keyed, three tensors", 100_000, tensors.JOBS[0]),
-    *_both("row-pandas", "sklearn-pandas, frames of one row", 20_000, frames.JOBS[0]),
+    *_both("row-pandas", "sklearn-pandas, frames of one row", 50_000, frames.JOBS[0]),
 )
