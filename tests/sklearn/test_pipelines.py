@@ -5,7 +5,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -120,17 +119,3 @@ def test_one_model_in_two_steps_is_loaded_once(run, save, classifier, iris, monk
             run.keep(rows | label >> RunInference(handler), label)
     assert len(run.elements("first")) == len(run.elements("second")) == 10
     assert sum(found.count for found in run.distribution("load_model_latency_milli_secs")) == 1
-
-
-@pytest.mark.parametrize("name", ["sklearn-numpy", "sklearn-pandas"])
-def test_missing_values_go_to_models_that_take_them(run, save, name):
-    frame = pd.DataFrame({"a": [1.0, np.nan, 3.0, 4.0] * 10, "b": [0, 1, 2, 3] * 10})
-    labels = frame["b"] > 1
-    takes = HistGradientBoostingClassifier(max_iter=5).fit(frame, labels)
-    table = pa.table({"a": pa.array([1.0, None, 3.0]), "b": pa.array([0, 3, None])})
-    [scored] = run.one(RunTableInference(name, model_uri=save(takes)), [table])
-    expected = takes.predict(pd.DataFrame({"a": [1.0, np.nan, 3.0], "b": [0, 3, np.nan]}))
-    assert scored.column("prediction").to_pylist() == list(expected)
-    refuses = LogisticRegression().fit(frame[["b"]], labels)
-    with pytest.raises(Exception, match="column 'b' has 1 nulls in 3 rows"):
-        run.one(RunTableInference(name, model_uri=save(refuses)), [table])

@@ -7,8 +7,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from runinference import Execution, RunInference, RunTableInference
 from runinference.batch import RowBatch
 from runinference.errors import ModelCrashedError, ModelLoadError
-from runinference.model import LocalModel, ModelVersion
+from runinference.model import LocalModel
 from runinference.process import ProcessModel
+from runinference.versions import ModelVersion
 from runinference_sklearn import SklearnModelHandlerNumpy, SklearnModelHandlerPandas
 
 APART = Execution(process=True, timeout=60)

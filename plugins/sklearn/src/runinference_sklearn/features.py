@@ -6,6 +6,9 @@ from typing import Any
 
 __all__ = ["describe", "feature_count", "feature_names", "takes_nulls", "used_names"]
 
+# Encoders that make a category of what is missing; imputers are known by their module.
+_FILLING = ("OneHotEncoder", "TargetEncoder")
+
 
 def describe(model: Any) -> str:
     """A model's class, for messages."""
@@ -43,7 +46,25 @@ def used_names(model: Any) -> list[str] | None:
 
 
 def takes_nulls(model: Any) -> bool:
-    """Whether the model says that its features may be missing."""
+    """Whether features of the model may be missing.
+
+    The model itself says so; or it is a pipeline whose steps do, up to the one behind which nothing
+    is missing any more, such as an imputer.
+    """
+    model = getattr(model, "best_estimator_", model)
+    if hasattr(model, "steps"):
+        for step in _estimators(model):
+            if not takes_nulls(step):
+                return False
+            if _fills_nulls(step):
+                return True
+        return True
+    if _is_union(model):
+        return all(map(takes_nulls, _estimators(model)))
+    return _says_that_it_takes_nulls(model)
+
+
+def _says_that_it_takes_nulls(model: Any) -> bool:
     from sklearn import utils
 
     try:
@@ -52,6 +73,40 @@ def takes_nulls(model: Any) -> bool:
         return bool(model._get_tags()["allow_nan"])  # before scikit-learn 1.6
     except (AttributeError, KeyError):  # a model of another library
         return False
+
+
+def _fills_nulls(step: Any) -> bool:
+    """Whether nothing is missing in what a step of a pipeline answers."""
+    if hasattr(step, "steps"):
+        return any(map(_fills_nulls, _estimators(step)))
+    if _is_union(step):
+        return all(not _does_nothing(part) and _fills_nulls(part) for part in _parts(step))
+    kind = type(step)
+    return kind.__module__.startswith("sklearn.impute.") or kind.__name__ in _FILLING
+
+
+def _is_union(model: Any) -> bool:
+    """Whether it is a ColumnTransformer or a FeatureUnion: several transformers side by side."""
+    return hasattr(model, "transformer_list") or hasattr(model, "transformers_")
+
+
+def _estimators(model: Any) -> list[Any]:
+    """Those that a pipeline or a union is made of, but for what does nothing."""
+    return [part for part in _parts(model) if not _does_nothing(part)]
+
+
+def _parts(model: Any) -> list[Any]:
+    for parts in ("transformers_", "transformer_list", "steps"):
+        if hasattr(model, parts):
+            return [part[1] for part in getattr(model, parts) if part[1] != "drop"]
+    return []
+
+
+def _does_nothing(part: Any) -> bool:
+    if part is None or isinstance(part, str):
+        return True
+    # what a fitted ColumnTransformer has in the place of "passthrough"
+    return type(part).__name__ == "FunctionTransformer" and part.func is None
 
 
 def _first_step(model: Any) -> Any:
