@@ -9,7 +9,6 @@ is predicted by one of the two, and then by both.
 from __future__ import annotations
 
 import tempfile
-import zlib
 from pathlib import Path
 
 import apache_beam as beam
@@ -22,27 +21,20 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from runinference import KeyedModelHandler, PredictionResult, RunInference
+from runinference import ABTest, Arms, KeyedModelHandler, PredictionResult, RunInference
 from runinference_sklearn import SklearnModelHandlerNumpy
 
 MODELS = {
     "linear": make_pipeline(StandardScaler(), LogisticRegression()),
     "forest": RandomForestClassifier(20, random_state=0, n_jobs=1),
 }
-SHARE_OF_LINEAR = 50  # percent of the patients
+ARMS = Arms({"linear": 0.5, "forest": 0.5}, salt="cancer")
 
 
-def arm(element: tuple[int, np.ndarray], count: int) -> int:
-    """The same one for a patient in every run, on every worker: hash() is another in each."""
-    patient, _ = element
-    return int(zlib.crc32(b"%d" % patient) % 100 >= SHARE_OF_LINEAR)
-
-
-def by_model(element: tuple[int, PredictionResult], labels: list[int]) -> tuple[str, bool]:
-    """The name of the model that predicted, and whether it was right."""
-    patient, result = element
-    model = Path(result.model_id.split("@")[0]).stem
-    return model, (result.inference[1] > 0.5) == labels[patient]
+def alone(element: tuple[str, tuple[int, PredictionResult]], labels: list[int]) -> tuple[str, bool]:
+    """The arm that predicted a patient, and whether it was right."""
+    arm, (patient, result) = element
+    return arm, (result.inference[1] > 0.5) == labels[patient]
 
 
 def together(element: tuple[int, list[PredictionResult]], labels: list[int]) -> tuple[str, bool]:
@@ -73,15 +65,10 @@ def main() -> None:
             steps[name] = KeyedModelHandler(handler)
         with beam.Pipeline(runner=FnApiRunner()) as pipeline:
             every = pipeline | beam.Create(patients)
-            arms = every | beam.Partition(arm, len(steps))
-            tested = [
-                examples | f"A/B {name}" >> RunInference(step)
-                for examples, (name, step) in zip(arms, steps.items(), strict=True)
-            ]
+            tested = every | "A/B" >> ABTest(ARMS, {n: RunInference(s) for n, s in steps.items()})
             both = [
                 every | f"Ensemble {name}" >> RunInference(step) for name, step in steps.items()
             ]
-            alone = tested | beam.Flatten() | beam.Map(by_model, list(labels))
             decided = (
                 both
                 | "Results" >> beam.Flatten()
@@ -89,7 +76,7 @@ def main() -> None:
                 | beam.Map(together, list(labels))
             )
             _ = (
-                (alone, decided)
+                (tested | beam.Map(alone, list(labels)), decided)
                 | "Judged" >> beam.Flatten()
                 | "By model" >> beam.GroupByKey()
                 | beam.MapTuple(lambda name, is_right: (name, list(is_right)))
