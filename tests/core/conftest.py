@@ -1,8 +1,11 @@
-"""Distributions to install for a test: their metadata and one module."""
+"""Distributions to install for a test, and nothing that stays for the next one."""
 
 import sys
 
 import pytest
+
+from runinference.keyed_models import KeyedModels
+from runinference.updates import Current
 
 HANDLER = """
 class Handler:
@@ -49,3 +52,11 @@ class Installer:
 @pytest.fixture
 def install(tmp_path, monkeypatch):
     return Installer(tmp_path, monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_kept():
+    """As at the end of the process: some runners make models stay for the next bundle."""
+    yield
+    for copies in (Current._copies, KeyedModels._copies):
+        copies._end_kept()

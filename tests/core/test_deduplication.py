@@ -33,8 +33,9 @@ from runinference.errors import ConfigurationError, FatalExampleError
 from runinference.failures import FailurePolicy
 from runinference.hooks import Observers, observer
 from runinference.limits import Limits
-from runinference.model import LocalModel, ModelVersion
+from runinference.model import LocalModel
 from runinference.solve import solve
+from runinference.versions import ModelVersion
 
 # A process of its own cannot import this module by the name that pytest gives it.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])

@@ -33,8 +33,9 @@ from runinference.failures import FailurePolicy, Isolation
 from runinference.hooks import Observers
 from runinference.limits import Limits
 from runinference.loader import Loader
-from runinference.model import LocalModel, ModelVersion
+from runinference.model import LocalModel
 from runinference.solve import solve
+from runinference.versions import ModelVersion
 
 
 class Half(ModelHandler):

@@ -23,8 +23,9 @@ from runinference.errors import TooManyFailuresError
 from runinference.failures import FailurePolicy, Isolation
 from runinference.hooks import Observers, observer
 from runinference.limits import Limits
-from runinference.model import LocalModel, ModelVersion
+from runinference.model import LocalModel
 from runinference.solve import solve
+from runinference.versions import ModelVersion
 
 
 class Unpicklable(Exception):

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import uuid
 from pathlib import Path
 
 import apache_beam as beam
@@ -79,6 +80,7 @@ class Step:
         self.now = [0.0]
         self._files = files
         self._opened = []
+        self._step = uuid.uuid4().hex
 
     def copy(self, models_for=None):
         """One as it is unpickled."""
@@ -89,7 +91,7 @@ class Step:
             VersionOf(BatchConfig(), Execution()),
             clock=lambda: self.now[0],
         )
-        router = KeyedRouter(models, "step", may_change=True)
+        router = KeyedRouter(models, self._step, may_change=True)
         router.open(self.observers)
         self._opened.append(router)
         return router

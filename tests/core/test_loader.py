@@ -11,7 +11,7 @@ from runinference import Execution, ModelHandler
 from runinference.hooks import Observers, observer
 from runinference.loader import Loader, fingerprint
 from runinference.memory import resident_bytes
-from runinference.model import ModelVersion
+from runinference.versions import ModelVersion
 
 
 class Counting(ModelHandler):

@@ -2,6 +2,7 @@
 
 import threading
 import time
+import uuid
 
 import apache_beam as beam
 import numpy as np
@@ -27,7 +28,7 @@ from runinference.keyed import ModelsByKey
 from runinference.keyed_models import KeyedModels, VersionOf
 from runinference.keyed_router import KeyedRouter
 from runinference.loader import Loader, keyed_loader
-from runinference.model import ModelVersion
+from runinference.versions import ModelVersion
 
 
 class Times(ModelHandler):
@@ -231,7 +232,7 @@ def test_a_model_that_cannot_be_loaded_is_not_tried_for_every_batch(monkeypatch)
     models = ModelsByKey(tuple(mapped(a=1)), None, None, None)
     version_of = VersionOf(BatchConfig(), Execution())
     keyed = KeyedModels(models, version_of, clock=lambda: now[0])
-    router, observers = KeyedRouter(keyed, "step", may_change=False), Observers()
+    router, observers = KeyedRouter(keyed, uuid.uuid4().hex, may_change=False), Observers()
     router.open(observers)
     [(version, _)] = router.split(["a"], 1)
     for now[0] in range(100):
@@ -390,7 +391,7 @@ def test_models_of_one_table_have_to_answer_alike(run):
 def test_keys_by_number_are_those_one_by_one():
     models = ModelsByKey(tuple(mapped(ab=1, cd=2)), None, None, None)
     version_of = VersionOf(BatchConfig(), Execution())
-    router = KeyedRouter(KeyedModels(models, version_of), "step", may_change=False)
+    router = KeyedRouter(KeyedModels(models, version_of), uuid.uuid4().hex, may_change=False)
     router.open(Observers())
     keys = list("abcaddba")
     values = sorted(set(keys))

@@ -9,8 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from runinference import ExampleFailed, PredictionResult
+from runinference import ExampleFailed, PredictionResult, VectorModelHandler
+from runinference.batch import RowBatch
+from runinference.model import LocalModel
 from runinference.nonfinite import nonfinite_positions
+from runinference.outputs import read_outputs
+from runinference.rendering import FiniteRows, is_finite_leaf
+from runinference.versions import ModelVersion
 
 NAN = math.nan
 
@@ -80,3 +85,76 @@ def test_columns(column, positions):
 def test_rows_of_an_array(array):
     flat = np.isfinite(array).reshape(len(array), -1).all(axis=1)
     assert nonfinite_positions(list(array)) == np.flatnonzero(~flat).tolist()
+
+
+def test_outputs_are_looked_at_before_they_are_rows():
+    torch = pytest.importorskip("torch")
+    for number, is_finite in ((2.0, True), (NAN, False)):
+        outputs = {"array": np.array([1.0, number]), "tensor": torch.tensor([[0.0], [number]])}
+        rows = read_outputs(outputs, 2, source="model").rows()
+        assert isinstance(rows, FiniteRows) is is_finite
+        assert nonfinite_positions(rows) == ([] if is_finite else [1])
+
+
+@pytest.mark.parametrize(
+    ("leaf", "is_finite"),
+    [
+        (np.array([1.0, 2.0]), True),
+        (np.array([1.0, math.inf]), False),
+        (np.array([1 + 1j, complex(0, NAN)]), False),
+        (np.array([1, 2]), True),
+        (np.array(["a"]), True),
+        (np.array([1.0, None]), False),  # not known
+        ([1.0, 2.0], False),  # not known
+    ],
+)
+def test_whole_leaves(leaf, is_finite):
+    assert is_finite_leaf(leaf) is is_finite
+
+
+def test_whole_tensors():
+    torch = pytest.importorskip("torch")
+    assert is_finite_leaf(torch.tensor([1.0]))
+    assert is_finite_leaf(torch.tensor([1, 2]))
+    assert not is_finite_leaf(torch.tensor([NAN]).half())
+
+
+class Plain(VectorModelHandler):
+    def load_model(self):
+        return None
+
+    def collate(self, examples, model):
+        return np.array(examples, dtype=float)
+
+    def predict(self, batch, model, inference_args):
+        return batch * 2
+
+
+class Splitting(Plain):
+    def split(self, outputs, examples):
+        rows = super().split(outputs, examples)
+        rows[0] = NAN
+        return rows
+
+
+class Running(Plain):
+    def run_prepared(self, examples, model, inference_args):
+        rows = super().run_prepared(examples, model, inference_args)
+        rows[0] = NAN
+        return rows
+
+
+class RunningAll(Plain):
+    def run_inference(self, batch, model, inference_args=None):
+        rows = super().run_inference(batch, model, inference_args)
+        rows[0] = NAN
+        return rows
+
+
+@pytest.mark.parametrize(
+    ("handler", "count"), [(Plain(), 0), (Splitting(), 1), (Running(), 1), (RunningAll(), 1)]
+)
+def test_what_a_method_of_the_authors_makes_of_rows_is_looked_at(handler, count):
+    model = LocalModel(ModelVersion(handler, "f"))
+    predictions = model.predict(RowBatch([1.0, 2.0]), None)
+    assert nonfinite_positions(predictions) == [0] * count

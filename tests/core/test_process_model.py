@@ -28,10 +28,11 @@ from runinference.errors import (
 from runinference.hooks import Observers, observer
 from runinference.limits import Limits
 from runinference.loader import Loader, load_model
-from runinference.model import LocalModel, ModelVersion
+from runinference.model import LocalModel
 from runinference.process import ProcessModel
 from runinference.process import model as module
 from runinference.solve import solve
+from runinference.versions import ModelVersion
 
 # The child cannot import this module by the name that pytest gives it.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -452,7 +453,7 @@ SCRIPT = """
 import os, signal, sys, threading, time
 from runinference import Execution, ModelHandler
 from runinference.batch import RowBatch
-from runinference.model import ModelVersion
+from runinference.versions import ModelVersion
 from runinference.process import ProcessModel
 
 print("main runs")

@@ -19,9 +19,9 @@ from runinference import Execution, ModelHandler, RunInference
 from runinference.batch import RowBatch
 from runinference.errors import ConfigurationError, ModelCrashedError, ModelLoadError
 from runinference.loader import load_model, run_of
-from runinference.model import ModelVersion
 from runinference.process import ProcessModel
 from runinference.threads import processors
+from runinference.versions import ModelVersion
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 

@@ -17,12 +17,12 @@ LAYERS = [
     | {"entry_points", "events", "model_files", "policy"},
     {"config", "rendering", "columns", "files", "registry", "hooks", "coders", "stacking"}
     | {"gathering"},
-    {"batch"},
+    {"batch", "copies"},
     {"outputs", "metrics", "__main__", "reporting", "failures", "limits", "nonfinite"}
     | {"environment"},
     {"handler", "dead_letters", "pieces"},
     {"description", "frames"},
-    {"keyed"},
+    {"keyed", "versions"},
     {"beams", "functions"},
     {"model", "batching", "remote", "threads"},
     {"process"},
@@ -32,6 +32,7 @@ LAYERS = [
     {"deduplication", "work"},
     {"worker"},
     {"rows", "schema_rows", "table_edge", "step"},
+    {"column_step"},
     {"transform", "tables"},
     {"row_inference", "compositions"},
     {"portable"},

@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 import time
+import uuid
 from pathlib import Path
 
 import apache_beam as beam
@@ -25,9 +26,9 @@ from runinference.batch import RowBatch
 from runinference.errors import ConfigurationError
 from runinference.hooks import Observers, observer
 from runinference.memory import resident_bytes
-from runinference.model import ModelVersion
 from runinference.model_files import Refusals, Update, newest
 from runinference.updates import Current, Polling
+from runinference.versions import ModelVersion
 
 
 class FromFile(ModelHandler):
@@ -84,7 +85,9 @@ def attached():
     """A step's current model, and what its observers were told."""
     opened = []
 
-    def attach(version, polling=None, step="step", clock=time.monotonic):
+    name = uuid.uuid4().hex  # a step of each test
+
+    def attach(version, polling=None, step=name, clock=time.monotonic):
         told = Told()
         observers = Observers([told])
         current = Current.attach(step, version, polling, observers)

@@ -29,7 +29,8 @@ from subjects import SUBJECTS, Subject
 from runinference.batch import RowBatch
 from runinference.config import Execution
 from runinference.errors import ModelLoadError
-from runinference.model import LocalModel, ModelVersion
+from runinference.model import LocalModel
+from runinference.versions import ModelVersion
 
 CPU_SECONDS_PER_CASE = 10
 SECONDS_PER_CASE = 200  # of the clock, which a busy machine makes mean little

@@ -7,9 +7,10 @@ import torch
 from runinference import Execution
 from runinference.batch import RowBatch
 from runinference.errors import ModelCrashedError
-from runinference.model import LocalModel, ModelVersion
+from runinference.model import LocalModel
 from runinference.process import ProcessModel
 from runinference.process.packing import fold, pack, unfold, unpack
+from runinference.versions import ModelVersion
 from runinference_pytorch import PytorchModelHandlerKeyedTensor, PytorchModelHandlerTensor
 
 

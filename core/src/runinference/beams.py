@@ -18,7 +18,7 @@ from runinference.keyed import (
     ModelsByKey,
 )
 from runinference.rendering import owned
-from runinference.results import PredictionResult
+from runinference.results import PredictionResult, any_is
 from runinference.sizes import num_bytes
 
 __all__ = ["Unwrapped", "byte_counter", "own_results", "unwrap"]
@@ -85,7 +85,7 @@ def own_results(predictions: list[Any]) -> list[Any]:
     Beam's torch handlers answer with views of the batch's outputs, and each pickles as the whole.
     """
     beams = _beams_module()
-    if beams is None:
+    if beams is None or not any_is(predictions, beams.PredictionResult):
         return predictions
     return [_own(p) if isinstance(p, beams.PredictionResult) else p for p in predictions]
 

@@ -8,10 +8,11 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from runinference.batching import check_tokens
 from runinference.config import BatchConfig, Execution
+from runinference.copies import Copies
 from runinference.description import describe, handler_name
 from runinference.errors import ConfigurationError, UnknownKeyError
 from runinference.handler import Handler
@@ -19,8 +20,9 @@ from runinference.hints import listed
 from runinference.hooks import ModelRefused, Observers
 from runinference.keyed import ModelsByKey
 from runinference.loader import fingerprint, keyed_loader
-from runinference.model import LoadedModel, ModelVersion
+from runinference.model import LoadedModel
 from runinference.model_files import Refusals, Update, stamp_of
+from runinference.versions import ModelVersion
 
 __all__ = ["KeyedModels", "VersionOf", "Versions"]
 
@@ -81,7 +83,7 @@ class KeyedModels:
     """
 
     _lock = threading.RLock()
-    _of_step: dict[str, KeyedModels] = {}  # noqa: RUF012 - guarded by the lock
+    _copies: ClassVar[Copies[KeyedModels]]
 
     def __init__(
         self,
@@ -99,18 +101,12 @@ class KeyedModels:
             self.versions.update(dict.fromkeys(mapping.keys, version))
         default = models.default
         self._default = None if default is None else version_of(default, "default")
-        self._copies = 0
 
     def attach(self, step: str) -> KeyedModels:
         """The one that all copies of the step in this process share; to be detached."""
-        with self._lock:
-            shared = self._of_step.setdefault(step, self)
-            shared._copies += 1
-            if shared._copies == 1:
-                shared._open()
-            return shared
+        return self._copies.enter(step, self._opened)
 
-    def _open(self) -> None:
+    def _opened(self) -> KeyedModels:
         self._held: set[ModelVersion] = set()
         self._hold(self.versions.values())
         if self._default is not None:
@@ -120,14 +116,13 @@ class KeyedModels:
         self._told: Any = None
         self._updating = threading.Lock()
         keyed_loader.bound(self._models.max_models)
+        return self
 
     def detach(self, step: str, observers: Observers) -> None:
         """Undo one :meth:`attach`; after the last one, the models are closed."""
-        with self._lock:
-            self._copies -= 1
-            if self._copies:
-                return
-            del self._of_step[step]
+        self._copies.leave(step, observers)
+
+    def _end(self, observers: Observers) -> None:
         self._release(self._held, observers)
         keyed_loader.unbound(self._models.max_models)
 
@@ -276,6 +271,9 @@ class KeyedModels:
             f"no model for key {key!r:.100}; {having}. KeyedModelHandler(..., default=handler) "
             "takes the keys that have none"
         )
+
+
+KeyedModels._copies = Copies(KeyedModels._end)
 
 
 def _check_made(handler: Any, key: Any) -> None:

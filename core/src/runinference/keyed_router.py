@@ -13,7 +13,8 @@ from runinference.errors import UnknownKeyError
 from runinference.hooks import Observers
 from runinference.keyed_models import KeyedModels, Versions
 from runinference.loader import keyed_loader
-from runinference.model import LoadedModel, ModelVersion
+from runinference.model import LoadedModel
+from runinference.versions import ModelVersion
 
 __all__ = ["KeyedRouter"]
 

@@ -17,9 +17,10 @@ from runinference.errors import ConfigurationError
 from runinference.handler import RUN_FIELDS, Handler
 from runinference.hooks import ModelClosed, ModelLoaded, Observers
 from runinference.memory import LongLived
-from runinference.model import LoadedModel, LocalModel, ModelVersion
+from runinference.model import LoadedModel, LocalModel
 from runinference.process import ProcessModel
 from runinference.threads import processors
+from runinference.versions import ModelVersion
 
 __all__ = ["Loader", "fingerprint", "keyed_loader", "load_model", "process_loader", "run_of"]
 

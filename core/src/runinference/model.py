@@ -13,55 +13,23 @@ import pyarrow as pa
 from runinference.batch import Batch, RowBatch, TableBatch
 from runinference.beams import byte_counter, own_results
 from runinference.columns import examples_of, select_features
-from runinference.config import BatchConfig, Execution
+from runinference.config import Execution
 from runinference.description import handler_name
 from runinference.errors import FeatureError, ModelLoadError, PredictionCountError
 from runinference.handler import Handler, VectorModelHandler
 from runinference.hints import listed
 from runinference.memory import resident_bytes
-from runinference.outputs import read_predictions
+from runinference.outputs import Outputs, read_predictions
+from runinference.rendering import FiniteRows
 from runinference.reporting import asking
 from runinference.results import ExampleFailed, any_is
+from runinference.versions import ModelVersion
 
-__all__ = ["LoadedModel", "LocalModel", "ModelVersion", "Predictions"]
+__all__ = ["LoadedModel", "LocalModel", "Predictions"]
 
 Predictions: TypeAlias = "list[Any] | pa.Table"
 """One prediction per example, or the prediction columns of a TableBatch; a list has
 ``ExampleFailed`` where the handler put it."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class ModelVersion:
-    """What to load, and how to run it. Two are equal if they load the same model.
-
-    Attributes:
-        handler: loads and asks the model.
-        fingerprint: of the handler's class and state, see :func:`runinference.loader.fingerprint`.
-        path: where to load from instead of the handler's own path.
-        stamp: tells one content of the file at ``path`` from the next.
-        execution: where and how the model runs.
-        batching: what bounds a call of this model.
-        metrics_prefix: of the names of its own metrics, where a step has a model per key.
-        run: names the run of a pipeline: only its own workers share copies of a model.
-    """
-
-    handler: Handler
-    fingerprint: str
-    path: str | None = None
-    stamp: str | None = None
-    execution: Execution = Execution()
-    batching: BatchConfig = BatchConfig()
-    metrics_prefix: str | None = None
-    run: str = ""
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, ModelVersion) and self._key() == other._key()
-
-    def __hash__(self) -> int:
-        return hash(self._key())
-
-    def _key(self) -> tuple[object, ...]:
-        return (self.fingerprint, self.path, self.stamp, *self.execution.place)
 
 
 class LoadedModel(Protocol):
@@ -229,6 +197,8 @@ class LocalModel:
             raw = self._handler.run_prepared(list(prepared), self._model, inference_args)
         else:
             raw = self._handler.run_inference(list(examples), self._model, inference_args)
+        if isinstance(raw, FiniteRows) and not self._makes_rows_as_they_come():
+            raw = list(raw)  # a method of the author's may have changed them
         predictions = read_predictions(raw, len(examples), source=f"{self.name}.run_inference()")
         return own_results(predictions)
 
@@ -238,24 +208,31 @@ class LocalModel:
         handler, model = self._handler, self._model
         steps = self._is_vector() and type(handler).split is VectorModelHandler.split
         if steps and batch.prepared is None and handler.collate_table is not None:
-            collated = asking(handler.collate_table(self._features(batch), model))
-            outputs = handler.predict(collated, model, inference_args)
-            if _has_failed(outputs):
-                return read_predictions(outputs, len(batch), source=f"{self.name}.predict()")
-            return handler.read_outputs(outputs, len(batch)).columns(batch.output)
+            collated = handler.collate_table(self._features(batch), model)
+            read = self._ask(collated, len(batch), inference_args)
+            return read if isinstance(read, list) else read.columns(batch.output)
         prepared = batch.prepared
         examples: Sequence[Any] = prepared if prepared is not None else self.examples(batch)
         if steps:
             prepared = self._prepare(examples) if prepared is None else prepared
             if any_is(prepared, ExampleFailed):
                 return self._predict_rows(examples, prepared, inference_args)
-            collated = asking(handler.collate(list(prepared), model))
-            outputs = handler.predict(collated, model, inference_args)
-            if _has_failed(outputs):
-                return read_predictions(outputs, len(batch), source=f"{self.name}.predict()")
-            read = handler.read_outputs(outputs, len(batch))
+            collated = handler.collate(list(prepared), model)
+            read = self._ask(collated, len(batch), inference_args)
+            if isinstance(read, list):
+                return read
             return read.columns(batch.output, handler.output_lengths(read, prepared))
         return self._predict_rows(examples, prepared, inference_args)
+
+    def _ask(
+        self, collated: Any, count: int, inference_args: dict[str, Any] | None
+    ) -> Outputs | list[Any]:
+        """The outputs; one prediction per example where some of them are marked as failed."""
+        outputs = self._handler.predict(asking(collated), self._model, inference_args)
+        if isinstance(outputs, list) and any_is(outputs, ExampleFailed):
+            return read_predictions(outputs, count, source=f"{self.name}.predict()")
+        read: Outputs = self._handler.read_outputs(outputs, count)
+        return read
 
     def _prepare(self, examples: Sequence[Any]) -> Sequence[Any]:
         # a list of their own, since a handler may empty or change the one that it is given
@@ -287,13 +264,14 @@ class LocalModel:
         may = takes_nulls is not None and takes_nulls(self._model)
         return select_features(batch.table, names, takes_nulls=may)
 
+    def _makes_rows_as_they_come(self) -> bool:
+        kind, base = type(self._handler), VectorModelHandler
+        is_own = kind.split is base.split and kind.run_prepared is base.run_prepared
+        return self._is_vector() and is_own
+
     def _is_vector(self) -> bool:
         kind = type(self._handler)
         return (
             isinstance(self._handler, VectorModelHandler)
             and kind.run_inference is VectorModelHandler.run_inference
         )
-
-
-def _has_failed(outputs: Any) -> bool:
-    return isinstance(outputs, list) and any_is(outputs, ExampleFailed)

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from runinference.rendering import FiniteRows
 from runinference.results import ExampleFailed, PredictionResult
 
 __all__ = ["nonfinite_positions"]
@@ -21,6 +22,8 @@ def nonfinite_positions(predictions: Sequence[Any] | pa.Table) -> list[int]:
     Looked into are floats, arrays and tensors of floats, and structures of them; a column of a
     table with its lists. What has no floats is finite.
     """
+    if isinstance(predictions, FiniteRows):
+        return []
     if isinstance(predictions, pa.Table):
         bad = np.zeros(len(predictions), dtype=bool)
         for column in predictions.columns:

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from runinference.errors import OutputStructureError, PredictionCountError
-from runinference.rendering import column_of, owned, rows_of
+from runinference.rendering import FiniteRows, column_of, is_finite_leaf, owned, rows_of
 
 __all__ = ["BatchAxis", "Outputs", "read_outputs", "read_predictions"]
 
@@ -54,13 +54,16 @@ class Outputs:
         own = lengths or {}
         columns = {path: rows_of(leaf, own.get(path)) for path, leaf in self.leaves.items()}
         if self._rebuild is None:
-            return columns[""]
-        paths = tuple(columns)
-        shared = {path: owned(leaf) for path, leaf in self._shared.items()}
-        return [
-            self._rebuild(shared | dict(zip(paths, row, strict=True)))
-            for row in zip(*columns.values(), strict=True)
-        ]
+            rows = columns[""]
+        else:
+            paths = tuple(columns)
+            shared = {path: owned(leaf) for path, leaf in self._shared.items()}
+            rows = [
+                self._rebuild(shared | dict(zip(paths, row, strict=True)))
+                for row in zip(*columns.values(), strict=True)
+            ]
+        is_finite = all(map(is_finite_leaf, (*self.leaves.values(), *self._shared.values())))
+        return FiniteRows(rows) if is_finite else rows
 
     def columns(self, name: str, lengths: Mapping[str, Sequence[int]] | None = None) -> pa.Table:
         """A column per leaf, ``name`` for a single one, else ``name_<path>``; a row per example.

@@ -10,7 +10,7 @@ import pyarrow as pa
 from runinference.columns import numeric_columns
 from runinference.hooks import Observers
 from runinference.loader import process_loader
-from runinference.model import ModelVersion
+from runinference.versions import ModelVersion
 
 __all__ = ["NeededColumns"]
 

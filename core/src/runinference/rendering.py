@@ -15,7 +15,22 @@ import pyarrow as pa
 from runinference.errors import OutputStructureError
 from runinference.results import PredictionResult
 
-__all__ = ["column_of", "columns_of_rows", "owned", "rows_of"]
+__all__ = ["FiniteRows", "column_of", "columns_of_rows", "is_finite_leaf", "owned", "rows_of"]
+
+
+class FiniteRows(list[Any]):
+    """Predictions of which all were found to be finite before they were rows."""
+
+
+def is_finite_leaf(leaf: Any) -> bool:
+    """Whether no number of a leaf is NaN or infinite; False also where it cannot be told at once,
+    and each row has to be looked at."""
+    if isinstance(leaf, np.ndarray):
+        kind = leaf.dtype.kind
+        return kind in "biuUS" or (kind in "fc" and bool(np.isfinite(leaf).all()))
+    if hasattr(leaf, "unbind") and hasattr(leaf, "isfinite"):  # a torch tensor
+        return bool(leaf.isfinite().all())
+    return False
 
 
 def rows_of(leaf: Any, lengths: Sequence[int] | None = None) -> list[Any]:

@@ -8,8 +8,9 @@ from typing import Any, Protocol
 
 from runinference.batch import Positions
 from runinference.hooks import Observers
-from runinference.model import LoadedModel, ModelVersion
+from runinference.model import LoadedModel
 from runinference.updates import Current, Polling, as_update
+from runinference.versions import ModelVersion
 
 __all__ = ["Router", "SingleModelRouter"]
 

@@ -9,23 +9,15 @@ import apache_beam as beam
 from apache_beam.typehints import row_type
 
 from runinference.batching import as_beam_kwargs, check_batching, check_in_flight
+from runinference.column_step import batching_of_columns, named, predicted, refuse_functions
 from runinference.config import BatchConfig, Execution
-from runinference.dead_letters import check_failures
 from runinference.errors import ConfigurationError
-from runinference.failures import (
-    COUNTS,
-    FAILED,
-    Count,
-    Failure,
-    FailurePolicy,
-    RunInferenceDLQ,
-)
-from runinference.gathering import Gather, GatherExamples, for_any_consumer
+from runinference.failures import Failure
+from runinference.gathering import Gather, GatherExamples
 from runinference.handler import Handler
 from runinference.hints import did_you_mean, listed
 from runinference.schema_rows import SchemaEdge, arrow_type, fields_of
 from runinference.step import InferenceTransform, Step
-from runinference.tables import named, refuse_functions
 from runinference.transform import held
 from runinference.watching import Refresh, Watching
 
@@ -112,10 +104,7 @@ class RunRowInference(InferenceTransform):
         step = self._step
         fields = fields_of(rows.element_type)
         kept = self._kept(fields)
-        # What a handler says about batches of examples has no meaning for columns but its bounds.
-        own = step.description.batching
-        bounds = BatchConfig(max_size=own.max_size, max_tokens=own.max_tokens)
-        batching = step.batching.over(bounds)
+        batching = batching_of_columns(step)
         check_batching(batching, step.batching, False, rows.windowing)
         check_in_flight(batching, step.batching, step.in_flight)
 
@@ -133,20 +122,10 @@ class RunRowInference(InferenceTransform):
             self._output,
             None if self._output_type is Any else arrow_type(self._output_type),
         )
-        # without dead letters, the row to blame is looked for and told
-        policy = step.policy or FailurePolicy(Exception, is_fatal=True)
-        predict = step.predict(gather, edge, batching, rows, policy)
         kind = row_type.RowTypeConstraint.from_fields(
             [*((name, fields[name]) for name in kept), (self._output, self._output_type)]
         )
-        if step.policy is None:
-            results = rows | "Predict" >> predict.with_output_types(kind)
-            return for_any_consumer(results, "Results")
-        predict = predict.with_output_types(kind, **{FAILED: Failure, COUNTS: Count})
-        outputs = rows | "Predict" >> predict.with_outputs(FAILED, COUNTS, main="results")
-        check_failures(outputs[COUNTS], (), (), step.threshold)
-        failed = for_any_consumer(outputs[FAILED], "Failed")
-        return for_any_consumer(outputs["results"], "Results"), RunInferenceDLQ(failed, (), ())
+        return predicted(step, gather, edge, batching, rows, kind, Failure)
 
     def _kept(self, fields: dict[str, Any]) -> tuple[str, ...]:
         kept = tuple(fields) if self._keep is None else self._keep

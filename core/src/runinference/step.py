@@ -28,10 +28,10 @@ from runinference.keyed import KeyedModelHandler, MaybeKeyedModelHandler
 from runinference.keyed_models import KeyedModels, VersionOf
 from runinference.keyed_router import KeyedRouter
 from runinference.loader import fingerprint, run_of
-from runinference.model import ModelVersion
 from runinference.registry import create_handler
 from runinference.router import Router, SingleModelRouter
 from runinference.threads import share_of_threads
+from runinference.versions import ModelVersion
 from runinference.watching import Watching
 from runinference.work import Edge, Work
 from runinference.worker import AtTheEnd, InferenceDoFn, OnePerWindow

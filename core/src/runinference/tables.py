@@ -9,12 +9,9 @@ import apache_beam as beam
 
 from runinference.batching import check_in_flight, gathered_size
 from runinference.coders import tabular_type
+from runinference.column_step import batching_of_columns, named, predicted, refuse_functions
 from runinference.config import ROW_ONLY, BatchConfig, Execution
-from runinference.dead_letters import check_failures
-from runinference.description import describe
 from runinference.errors import ConfigurationError
-from runinference.failures import COUNTS, FAILED, Count, FailurePolicy, RunInferenceDLQ
-from runinference.gathering import for_any_consumer
 from runinference.handler import Handler
 from runinference.keyed import KeyedModelHandler
 from runinference.projection import NeededColumns
@@ -22,7 +19,7 @@ from runinference.step import InferenceTransform, Step
 from runinference.table_edge import GatherTables, TableEdge
 from runinference.watching import Refresh, Watching
 
-__all__ = ["RunTableInference", "named", "refuse_functions"]
+__all__ = ["RunTableInference"]
 
 # Enough for the fixed cost of a call to be small, few enough to hold back in a bundle.
 _GATHERED_ROWS = 8192
@@ -113,27 +110,13 @@ class RunTableInference(InferenceTransform):
     def expand(self, tables: beam.PCollection[Any]) -> Any:
         """Gather small tables, predict, and give each its own predictions."""
         step = self._step
-        description = step.description
-        # What a handler says about batches of examples has no meaning for tables but its bounds.
-        own = description.batching
-        bounds = BatchConfig(max_size=own.max_size, max_tokens=own.max_tokens)
-        batching = step.batching.over(bounds)
-        kind = tabular_type(tables.element_type)
+        batching = batching_of_columns(step)
         check_in_flight(batching, step.batching, step.in_flight)
         rows = gathered_size(
             min(batching.max_size or _GATHERED_ROWS, _GATHERED_ROWS), step.in_flight
         )
-        # without dead letters, the row to blame is looked for and told
-        policy = step.policy or FailurePolicy(Exception, is_fatal=True)
-        predict = step.predict(GatherTables(rows), self._edge, batching, tables, policy)
-        if step.policy is None:
-            scored = tables | "Predict" >> predict.with_output_types(kind)
-            return for_any_consumer(scored, "Results")
-        predict = predict.with_output_types(kind, **{FAILED: kind, COUNTS: Count})
-        outputs = tables | "Predict" >> predict.with_outputs(FAILED, COUNTS, main="scored")
-        check_failures(outputs[COUNTS], (), (), step.threshold)
-        failed = for_any_consumer(outputs[FAILED], "Failed")
-        return for_any_consumer(outputs["scored"], "Results"), RunInferenceDLQ(failed, (), ())
+        kind = tabular_type(tables.element_type)
+        return predicted(step, GatherTables(rows), self._edge, batching, tables, kind, kind)
 
     def _check(self, key: str | None) -> None:
         step = self._step
@@ -154,29 +137,3 @@ class RunTableInference(InferenceTransform):
                     f"RunTableInference: BatchConfig({field}=...) has no effect on tables; "
                     "max_size and max_tokens have"
                 )
-
-
-def named(names: Sequence[str] | None, what: str) -> tuple[str, ...] | None:
-    """Names as a tuple.
-
-    Raises:
-        ConfigurationError: a string, which is a sequence of its letters.
-    """
-    if isinstance(names, str):
-        raise ConfigurationError(f"{what}={names!r} is a string: write {what}=[{names!r}]")
-    return None if names is None else tuple(names)
-
-
-def refuse_functions(step: Step) -> None:
-    """Refuse functions around the model, which take single examples.
-
-    Raises:
-        ConfigurationError: the handler has some.
-    """
-    each = [describe(handler) for handler in step.handlers]
-    functions = [f for one in each for f in (*one.preprocess_fns, *one.postprocess_fns)]
-    if functions or step.outer_preprocess_fns or step.outer_postprocess_fns:
-        raise ConfigurationError(
-            f"{step.transform} calls no preprocess or postprocess functions, which take single "
-            "examples: map the elements before or after it"
-        )

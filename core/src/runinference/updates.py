@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
+from runinference.copies import Copies
 from runinference.hooks import ModelRefused, Observers
 from runinference.loader import process_loader
-from runinference.model import LoadedModel, ModelVersion
+from runinference.model import LoadedModel
 from runinference.model_files import Refusals, Update, newest, stamp_of
+from runinference.versions import ModelVersion
 
 __all__ = ["Current", "ModelMetadata", "Polling", "as_update"]
 
@@ -53,16 +56,15 @@ class Current:
     old model meanwhile.
     """
 
-    _lock = threading.Lock()
-    _of_step: dict[str, Current] = {}  # noqa: RUF012 - guarded by the lock
+    _copies: ClassVar[Copies[Current]]
 
     def __init__(self, version: ModelVersion, clock: Callable[[], float] = time.monotonic) -> None:
         self.version = version
-        self._copies = 0
         self._publishing = threading.RLock()
         self._swapping = threading.Lock()
         self._seen: Update | None = None
         self._refusals = Refusals(clock)
+        self._polls = threading.Lock()
         self._poller: _Poller | None = None
         self._own_path = getattr(version.handler, "model_path", None)
 
@@ -75,11 +77,7 @@ class Current:
         Raises:
             Exception: what the load raised.
         """
-        with cls._lock:
-            current = cls._of_step.setdefault(step, cls(version))
-            current._copies += 1
-            if current._copies == 1:
-                process_loader.hold(current.version)
+        current = cls._copies.enter(step, functools.partial(cls._held, version))
         try:
             with current.lease(observers):
                 pass
@@ -90,13 +88,16 @@ class Current:
             raise
         return current
 
+    @classmethod
+    def _held(cls, version: ModelVersion) -> Current:
+        process_loader.hold(version)
+        return cls(version)
+
     def detach(self, step: str, observers: Observers) -> None:
         """Undo one :meth:`attach`."""
-        with self._lock:
-            self._copies -= 1
-            if self._copies:
-                return
-            del self._of_step[step]
+        self._copies.leave(step, observers)
+
+    def _end(self, observers: Observers) -> None:
         if self._poller is not None:
             self._poller.stop()
         process_loader.release(self.version, observers)
@@ -144,13 +145,16 @@ class Current:
 
     def _poll(self, polling: Polling, observers: Observers) -> None:
         found = newest(polling.pattern)
-        with self._lock:
+        with self._polls:
             if self._poller is not None:
                 return
             if found is not None and found.path == self._own_path:
                 self._seen = found  # it is loaded already
             self._poller = _Poller(self, polling, observers)
             self._poller.start()
+
+
+Current._copies = Copies(Current._end)
 
 
 class _Poller(threading.Thread):

@@ -23,8 +23,8 @@ from runinference.hooks import ExamplesFailed, Observers
 from runinference.in_flight import InFlight
 from runinference.limits import Limits
 from runinference.metrics import BeamMetrics
-from runinference.model import ModelVersion
 from runinference.solve import CallsInFlight, solve
+from runinference.versions import ModelVersion
 from runinference.work import Part, Work
 
 __all__ = ["AtTheEnd", "InferenceDoFn", "OnePerWindow"]

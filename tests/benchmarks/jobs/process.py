@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from runinference import Execution, ModelHandler
-from runinference.model import ModelVersion
+from runinference.versions import ModelVersion
 
 __all__ = ["JOBS", "main"]
 

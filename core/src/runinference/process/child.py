@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from runinference.batch import RowBatch, TableBatch
 from runinference.errors import InferenceError
 from runinference.memory import resident_bytes
-from runinference.model import LocalModel, ModelVersion
+from runinference.model import LocalModel
 from runinference.process.carried_errors import carry, portable
 from runinference.process.channel import ChannelClosed, Deadline, receive, send
 from runinference.process.control import (
@@ -31,6 +31,7 @@ from runinference.process.control import (
 from runinference.process.forking import Footprint, fork
 from runinference.process.packing import fold, fold_batch, pack, unfold_batch, unpack
 from runinference.results import ExampleFailed, any_is
+from runinference.versions import ModelVersion
 
 __all__ = ["load"]
 

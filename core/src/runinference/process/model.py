@@ -21,11 +21,12 @@ from runinference.errors import (
     ModelTimeoutError,
     ModelUnavailableError,
 )
-from runinference.model import ModelVersion, Predictions
+from runinference.model import Predictions
 from runinference.process.connection import Connection, ServerEnded
 from runinference.process.control import Granted, ModelInfo
 from runinference.process.packing import Buffers, fold_batch, pack, unfold
 from runinference.process.starting import connect
+from runinference.versions import ModelVersion
 
 __all__ = ["ProcessModel"]
 

@@ -23,7 +23,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from runinference.model import ModelVersion
 from runinference.process.child import load
 from runinference.process.control import (
     Acquire,
@@ -46,6 +45,7 @@ from runinference.process.control import (
 from runinference.process.doors import Listener, OneClient
 from runinference.process.forking import fork
 from runinference.process.member import ModelProcess
+from runinference.versions import ModelVersion
 
 __all__ = ["ModelServer"]
 

@@ -13,7 +13,6 @@ import cloudpickle
 
 from runinference._version import __version__
 from runinference.errors import ModelCrashedError, ModelLoadError, ModelTimeoutError
-from runinference.model import ModelVersion
 from runinference.process.carried_errors import restore
 from runinference.process.connection import Connection, ServerEnded, end
 from runinference.process.control import (
@@ -24,6 +23,7 @@ from runinference.process.control import (
     receive_message,
 )
 from runinference.process.doors import Listener, is_own_peer, locked, log_of, private_folder
+from runinference.versions import ModelVersion
 
 __all__ = ["connect"]
 

@@ -14,9 +14,10 @@ import pyarrow as pa
 from runinference.batch import TableBatch
 from runinference.description import handler_name
 from runinference.errors import CheckFailedError
-from runinference.model import LocalModel, ModelVersion
+from runinference.model import LocalModel
 from runinference.outputs import read_predictions
 from runinference.testing.values import difference
+from runinference.versions import ModelVersion
 
 __all__ = ["Inputs", "Loaded", "Subject", "does_not_apply", "fail"]
 

@@ -6,11 +6,12 @@ import pyarrow as pa
 
 from runinference.batch import TableBatch
 from runinference.handler import VectorModelHandler
-from runinference.model import LocalModel, ModelVersion
+from runinference.model import LocalModel
 from runinference.rendering import columns_of_rows
 from runinference.results import ExampleFailed
 from runinference.testing.subject import Loaded, Subject, fail
 from runinference.testing.values import difference
+from runinference.versions import ModelVersion
 
 __all__ = ["check_table_is_not_changed", "check_tables_agree_with_examples"]
 

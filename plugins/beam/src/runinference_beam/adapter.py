@@ -28,9 +28,9 @@ from runinference.handler import Handler
 from runinference.hooks import Observers
 from runinference.limits import Limits
 from runinference.loader import fingerprint, load_model
-from runinference.model import ModelVersion
 from runinference.results import PredictionResult as OwnResult
 from runinference.solve import solve
+from runinference.versions import ModelVersion
 
 __all__ = ["for_beam"]
 
