@@ -29,6 +29,8 @@ _TOLERANCE = 1e-4
 # Threads that spin while they wait for one that is not running take its processor: with a second
 # program on the machine they made a loop three times slower, one day and not the next.
 _ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
+# What the command sets before it imports Arrow, which here comes before the command.
+_OF_SYSTEM = {"tables": {"ARROW_DEFAULT_MEMORY_POOL": "jemalloc"}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +103,9 @@ def _run(job: Job, system: str, folder: Path, output: Path, python: str) -> dict
     own = job.process(system, folder, output)
     worker = [python, "-m", "benchmarks.worker", job.name, system, folder, output, report]
     start = time.monotonic()
-    peak = _peak_of_tree([str(part) for part in own or worker], output.parent / "log.txt")
+    environment = _ENVIRONMENT | _OF_SYSTEM.get(system, {})
+    command = [str(part) for part in own or worker]
+    peak = _peak_of_tree(command, environment, output.parent / "log.txt")
     wall = time.monotonic() - start
     told = {"seconds": wall} if own else json.loads(report.read_text())
     startup = 0.0 if own else told.pop("ready") - start
@@ -144,14 +148,14 @@ def _empty_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(path)
 
 
-def _peak_of_tree(command: Sequence[str], log: Path) -> int:
+def _peak_of_tree(command: Sequence[str], variables: dict[str, str], log: Path) -> int:
     """Run a command, and tell the most memory that it and its descendants held at a time.
 
     Raises:
         RuntimeError: it failed, or took too long; with the end of what it printed.
     """
     path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, **_ENVIRONMENT, "PYTHONPATH": path.rstrip(os.pathsep)}
+    environment = {**os.environ, **variables, "PYTHONPATH": path.rstrip(os.pathsep)}
     done = threading.Event()
     peaks = [0]
     with log.open("w") as printed:

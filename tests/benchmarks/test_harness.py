@@ -53,14 +53,14 @@ def test_memory_is_that_of_a_process_and_its_children(tmp_path):
     hold = "held = b'x' * (100 << 20)"
     child = f"import time; {hold}; time.sleep(0.5)"
     code = f"import subprocess, sys; {hold}; subprocess.run([sys.executable, '-c', {child!r}])"
-    peak = measure._peak_of_tree([sys.executable, "-c", code], tmp_path / "log.txt")
+    peak = measure._peak_of_tree([sys.executable, "-c", code], {}, tmp_path / "log.txt")
     assert 200 << 20 < peak < 300 << 20
 
 
 def test_a_failing_system_is_told_with_what_it_printed(tmp_path):
     command = [sys.executable, "-c", "raise SystemExit('no such model')"]
     with pytest.raises(RuntimeError, match="no such model"):
-        measure._peak_of_tree(command, tmp_path / "log.txt")
+        measure._peak_of_tree(command, {}, tmp_path / "log.txt")
 
 
 @pytest.mark.parametrize(("rows", "sums"), [(3, [6.0, 1.0]), (4, [6.0, 1.1])])

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from runinference.errors import FeatureError
 from runinference.hints import did_you_mean, listed
+from runinference.scratch import scratch
 
 __all__ = ["array_of", "examples_of", "is_numeric", "matrix", "numeric_columns", "select_features"]
 
@@ -120,6 +121,8 @@ def _width(column: pa.Array, name: str) -> int | None:
 def matrix(table: pa.Table, dtype: Any = None) -> np.ndarray[Any, Any]:
     """Columns of numbers side by side: ``[rows, columns]``, of ``dtype`` or what holds them all.
 
+    Its memory is another matrix's once nothing uses it or a part of it any more.
+
     A single column of vectors or tensors gives those, ``[rows, width, ...]``, without a copy where
     Arrow has them in one piece.
 
@@ -136,7 +139,7 @@ def matrix(table: pa.Table, dtype: Any = None) -> np.ndarray[Any, Any]:
             )
     if dtype is None:
         dtype = np.result_type(*(array.dtype for array in arrays)) if arrays else np.float64
-    made = np.empty((table.num_rows, len(arrays)), dtype=dtype)
+    made = scratch((table.num_rows, len(arrays)), dtype)
     for position, array in enumerate(arrays):
         made[:, position] = array
     return made

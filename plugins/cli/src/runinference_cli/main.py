@@ -110,8 +110,10 @@ def _new(arguments: Sequence[str]) -> Told:
 
 def _score(arguments: Sequence[str]) -> Told:
     # each imports what only it needs: the parser of options, and Beam
+    from runinference_cli.arrow_memory import choose_pool
     from runinference_cli.logs import logging_to_stderr
 
+    choose_pool()
     with logging_to_stderr(None):
         from runinference_cli.options import parse_score
 

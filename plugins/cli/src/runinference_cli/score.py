@@ -21,7 +21,6 @@ from runinference.hooks import observing
 from runinference.registry import create_handler
 from runinference.table_edge import FAILURE_COLUMNS
 from runinference.tables import RunTableInference
-from runinference_cli.arrow_memory import choose_pool
 from runinference_cli.beam_options import runner_and_options
 from runinference_cli.counts import Counts
 from runinference_cli.failures import RunFailedError, UsageError, explain, original
@@ -49,7 +48,6 @@ def score(options: ScoreOptions) -> Summary:
         RunFailedError: a row was not scored; nothing is left in the output folder.
     """
     _check_failures(options)
-    choose_pool()
     runner, beam_options = runner_and_options(options.beam, options.log_level)
     handler = create_handler(options.handler, **options.handler_options)
     inference = RunTableInference(

@@ -44,9 +44,6 @@ def main() -> None:
     with logging_to_stderr(level):
         from apache_beam.runners.worker import sdk_worker_main
 
-        from runinference_cli.arrow_memory import choose_pool
-
-        choose_pool()
         sdk_worker_main.main(sys.argv[:1])
 
 
