@@ -79,6 +79,7 @@ def parts(job: RowPath, folder: Path, output: Path) -> Callable[[], dict[str, An
     def work() -> dict[str, Any]:
         made, before = {}, 0.0
         _seconds(_part(examples), job.is_windowed, steps["RunInference"]())
+        gc.freeze()  # as where the times are measured
         for name, make in steps.items():
             made[name] = _seconds(examples, job.is_windowed, make()) - before
             before += made[name]
