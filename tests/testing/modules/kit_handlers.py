@@ -375,13 +375,17 @@ class OtherTables(Linear):
         return matrix(table)[:, ::-1]
 
 
+class OfExamples(np.ndarray):
+    pass
+
+
 class OtherLeaves(Linear):
     def predict(self, batch, model, inference_args):
         outputs = super().predict(batch, model, inference_args)
-        return outputs if isinstance(batch, np.ndarray) and batch.flags.owndata else {"a": outputs}
+        return {"a": outputs} if isinstance(batch, OfExamples) else outputs
 
     def collate(self, examples, model):
-        return super().collate(examples, model)[:]
+        return super().collate(examples, model).view(OfExamples)
 
 
 class WritingTables(Linear):
