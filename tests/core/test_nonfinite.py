@@ -112,11 +112,15 @@ def test_whole_leaves(leaf, is_finite):
     assert is_finite_leaf(leaf) is is_finite
 
 
+@pytest.mark.filterwarnings("ignore:torch")  # it means to give such tensors up
 def test_whole_tensors():
     torch = pytest.importorskip("torch")
     assert is_finite_leaf(torch.tensor([1.0]))
     assert is_finite_leaf(torch.tensor([1, 2]))
     assert not is_finite_leaf(torch.tensor([NAN]).half())
+    assert not is_finite_leaf(torch.tensor([complex(0, NAN)]))
+    quantized = torch.quantize_per_tensor(torch.tensor([1.0]), 0.1, 0, torch.qint8)
+    assert is_finite_leaf(quantized)  # which has no isfinite()
 
 
 class Plain(VectorModelHandler):

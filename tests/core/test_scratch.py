@@ -3,6 +3,7 @@
 import threading
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -32,6 +33,8 @@ def test_taken_again_once_nothing_uses_it():
         lambda array: column_of(array),
         lambda array: column_of(array[:, 0]),
         lambda array: memoryview(array),
+        lambda array: pd.DataFrame(array, copy=False),
+        lambda array: pd.DataFrame(array, copy=False)[2],
         lambda array: list(array),
     ],
 )

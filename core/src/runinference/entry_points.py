@@ -85,5 +85,5 @@ def _readable_entries(group: str) -> Iterator[importlib_metadata.EntryPoint]:
     for dist in importlib_metadata.distributions():
         try:
             yield from dist.entry_points.select(group=group)
-        except Exception as error:  # noqa: BLE001 - as above
+        except Exception as error:  # noqa: BLE001 - nor does one of its files
             _log.warning("the entry points of %s cannot be read: %r", dist, error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import os
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeAlias, cast
@@ -260,9 +261,12 @@ class LocalModel:
                 "the table has no numeric column for the model: name its features; it has "
                 f"{listed(batch.table.column_names)}"
             )
-        takes_nulls = getattr(self._handler, "takes_nulls", None)
-        may = takes_nulls is not None and takes_nulls(self._model)
-        return select_features(batch.table, names, takes_nulls=may)
+        return select_features(batch.table, names, takes_nulls=self._takes_nulls)
+
+    @functools.cached_property
+    def _takes_nulls(self) -> bool:  # once: a pipeline asks each of its steps
+        ask = getattr(self._handler, "takes_nulls", None)
+        return ask is not None and bool(ask(self._model))
 
     def _makes_rows_as_they_come(self) -> bool:
         kind, base = type(self._handler), VectorModelHandler

@@ -29,7 +29,8 @@ def is_finite_leaf(leaf: Any) -> bool:
         kind = leaf.dtype.kind
         return kind in "biuUS" or (kind in "fc" and bool(np.isfinite(leaf).all()))
     if hasattr(leaf, "unbind") and hasattr(leaf, "isfinite"):  # a torch tensor
-        return bool(leaf.isfinite().all())
+        has_floats = leaf.is_floating_point() or leaf.is_complex()
+        return not has_floats or bool(leaf.isfinite().all())
     return False
 
 

@@ -53,7 +53,7 @@ def solve(
     limits: Limits,
     inference_args: dict[str, Any] | None,
     observers: Observers,
-    policy: FailurePolicy = FailurePolicy(),  # noqa: B008 - frozen
+    policy: FailurePolicy = FailurePolicy(),  # noqa: B008 - frozen: nobody can change the one
     isolation: Isolation | None = None,
     calls: CallsInFlight | None = None,
     clock: Callable[[], float] = time.perf_counter,

@@ -109,7 +109,7 @@ def _start(
         [
             sys.executable,
             # as multiprocessing does: warnings, optimisation, isolation
-            *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]
+            *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]  # private
             "-P",
             "-c",
             f"import sys; sys.path[:] = {places!r}; from runinference.process.main import main; "
