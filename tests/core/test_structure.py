@@ -14,7 +14,7 @@ SOURCES = Path(runinference.__file__).parent
 # Lowest first: a module imports only from layers below its own.
 LAYERS = [
     {"_version", "errors", "hints", "in_flight", "memory", "sizes", "sizing", "results"}
-    | {"entry_points", "events", "model_files", "policy", "scratch"},
+    | {"entry_points", "events", "model_files", "policy", "scratch", "frame_blocks"},
     {"config", "rendering", "columns", "files", "registry", "hooks", "coders", "stacking"}
     | {"gathering"},
     {"batch", "copies"},

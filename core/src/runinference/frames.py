@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from runinference.errors import ExampleError, FeatureError
+from runinference.frame_blocks import concatenate
 from runinference.handler import ModelT, VectorModelHandler
 from runinference.hints import listed
 from runinference.reporting import asking
@@ -106,16 +107,19 @@ def join(
     pandas = importlib.import_module("pandas")
     _check_frames(frames, pandas.DataFrame, source, array_handler)
     first = frames[0].columns
+    are_alike = True
     for position, frame in enumerate(frames):
         columns = frame.columns
         if position and (columns is first or columns.equals(first)):
             continue
+        if position:
+            are_alike = False
         if names is not None:
             _check_columns(frame, names, f"example {position} lacks", "the model was trained on")
         elif position:
             _check_columns(frame, list(first), f"example {position} lacks", "example 0 has")
             _check_columns(frames[0], list(columns), "example 0 lacks", f"example {position} has")
-    joined = frames[0] if len(frames) == 1 else pandas.concat(list(frames))
+    joined = concatenate(frames) if are_alike else pandas.concat(list(frames))
     if names is None or list(joined.columns) == list(names):
         return joined
     return joined[list(names)]
