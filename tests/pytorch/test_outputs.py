@@ -9,6 +9,7 @@ import torch
 
 from runinference.errors import InferenceError, OutputStructureError, PredictionCountError
 from runinference.outputs import read_outputs
+from runinference.rendering import rows_of
 from runinference_pytorch import PytorchModelHandlerTensor
 
 
@@ -149,3 +150,21 @@ def test_a_list_has_one_prediction_per_example_of_its_own_memory(saved):
     assert isinstance(rows[0]["pair"], nets.Pair)
     assert not rows[1]["pair"].best[0].is_inference()
     assert len(pickle.dumps(rows[2]["boxes"])) < 1000
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int8, torch.bfloat16, torch.complex128])
+@pytest.mark.parametrize("shape", [(100,), (100, 1), (100, 7), (3, 16), (3, 17), (100, 0), (0, 3)])
+def test_predictions_hold_little_but_themselves(shape, dtype):
+    outputs = torch.arange(torch.Size(shape).numel()).reshape(shape).to(dtype)
+    rows = rows_of(outputs)
+    assert all(torch.equal(row, own) for row, own in zip(rows, outputs, strict=True))
+    for row in rows:
+        assert row.untyped_storage().nbytes() <= max(64, row.nbytes)
+
+
+def test_a_prediction_that_is_changed_leaves_its_neighbours_alone():
+    outputs = torch.zeros(100)
+    rows = rows_of(outputs)
+    rows[3] += 1
+    assert not outputs.any()
+    assert [i for i, row in enumerate(rows) if row] == [3]

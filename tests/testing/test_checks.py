@@ -149,7 +149,7 @@ BROKEN = [
     ("threads_share_a_model", "NotForThreads", "disturb each other", ()),
     ("batch_is_not_changed", "Emptying", "changes the list of examples", "..."),
     ("batch_is_not_changed", "Writing", "changes example 2", "check_tables_agree_with_examples"),
-    ("outputs_own_their_memory", "Views", "is a view: 16 bytes of 48", ()),
+    ("outputs_own_their_memory", "Views", "is a view: 16 bytes of 1,056", ()),
     ("results_outlast_the_next_call", "Reusing", "its own output arrays", "..."),
     ("results_outlast_the_next_call", "LateGenerator", "let a generator read nothing", ()),
     ("bytes_are_counted", "NoBytes", "counts 0 bytes for examples of about 72", ()),

@@ -50,11 +50,16 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield from leaves(child, child_path)
 
 
-def borrowed(value: Any) -> str:
-    """The leaf that keeps more memory alive than its own, in words; "" where none does."""
+def borrowed(value: Any, allowed: int = 0) -> str:
+    """The leaf that keeps more memory alive than its own, in words; "" where none does.
+
+    Args:
+        value: leaves, or a structure of them.
+        allowed: bytes that a leaf may keep, whosever they are.
+    """
     for path, leaf in leaves(value):
         own, kept = _memory(leaf)
-        if kept > own:
+        if kept > max(own, allowed):
             return f"{path or type(leaf).__name__} is a view: {own:,} bytes of {kept:,}"
     return ""
 
