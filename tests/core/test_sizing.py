@@ -40,6 +40,24 @@ def test_it_grows_as_long_as_nothing_is_lost():
     assert not best.is_settled
 
 
+@pytest.mark.parametrize(
+    ("rows", "bytes_per_row", "expected"),
+    [
+        (50_000, 8.0, 50_000),
+        (65_536, 8.0, 65_536),
+        (65_537, 8.0, 32_768),
+        (20_000, 8.0, 20_000),
+        (50_000, 256.0, 50_000),
+        (50_000, 512.0, 16_384),  # 16,384 rows are 8 MB
+        (6_000, 1 << 20, 16),  # and of 16 MB there are never more
+    ],
+)
+def test_a_table_that_is_little_larger_than_the_first_size_goes_whole(
+    rows, bytes_per_row, expected
+):
+    assert BestSize().next(bytes_per_row, rows, rows) == expected
+
+
 def test_one_slow_size_does_not_end_the_search():
     best = BestSize()
     slow = {65536}

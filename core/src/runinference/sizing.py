@@ -61,7 +61,9 @@ class BestSize:
         width = max(bytes_per_row, 1.0)
         bound = max(int(self._largest_bytes / width), 1)
         if not self._first:
-            self._first = max(min(_FIRST, int(_FIRST_BYTES / width)), _SMALLEST)
+            first = max(min(_FIRST, int(_FIRST_BYTES / width)), _SMALLEST)
+            # a table that is little larger goes whole: a part would leave a rest for another call
+            self._first = rows if first < rows <= min(2 * first, bound) else first
             self._larger, self._smaller = self._first, self._first // 2
             self._best = (self._first, 0.0)
         larger = min(self._larger, bound, max(rows, _SMALLEST), self._largest_rows or bound)
