@@ -21,6 +21,26 @@ def test_matrix():
     assert matrix(pa.table({"a": [True, False]})).tolist() == [[1], [0]]
 
 
+@pytest.mark.parametrize("dtype", [None, np.float32])
+@pytest.mark.parametrize("rows", [10, 10_000])
+def test_a_matrix_of_columns_in_pieces(rows, dtype):
+    whole = np.arange(3 * rows)
+    columns = {
+        "numbers": pa.array(whole / 3),
+        "flags": pa.array(whole % 2 == 0),
+        "some missing": pa.array(whole, mask=whole == rows + 4),  # in the second piece alone
+        "coded": pa.array(whole % 5).dictionary_encode(),
+    }
+    for names in (["numbers"], ["flags"], ["some missing"], ["coded"], list(columns)):
+        table = pa.table({name: columns[name] for name in names})
+        pieces = pa.concat_tables(
+            [table.slice(start, end - start) for start, end in [(0, rows), (rows, 3 * rows)]]
+        )
+        made, expected = matrix(pieces, dtype), matrix(table, dtype)
+        assert made.dtype == expected.dtype
+        np.testing.assert_array_equal(made, expected)
+
+
 def test_a_vector_column_is_viewed_as_a_matrix():
     column = vectors()
     made = matrix(pa.table({"v": column}))

@@ -15,6 +15,9 @@ from runinference.scratch import scratch
 
 __all__ = ["array_of", "examples_of", "is_numeric", "matrix", "numeric_columns", "select_features"]
 
+# Rows of a piece from which on putting all pieces together first is not worth a copy.
+_LARGE_PIECE = 4096
+
 
 def is_numeric(kind: pa.DataType) -> bool:
     """Whether a column of this type can be part of a matrix: numbers and booleans."""
@@ -129,20 +132,33 @@ def matrix(table: pa.Table, dtype: Any = None) -> np.ndarray[Any, Any]:
     Raises:
         FeatureError: a column that is not numeric, or vectors beside other columns.
     """
-    arrays = [array_of(c, n) for n, c in zip(table.column_names, table.columns, strict=True)]
-    if len(arrays) == 1 and arrays[0].ndim > 1:
-        return arrays[0].astype(dtype or arrays[0].dtype, copy=False)
-    for name, array in zip(table.column_names, arrays, strict=True):
-        if array.ndim > 1:
+    columns = [_pieces(c, n) for n, c in zip(table.column_names, table.columns, strict=True)]
+    if len(columns) == 1 and columns[0][0].ndim > 1:
+        [[vectors]] = columns
+        return vectors.astype(dtype or vectors.dtype, copy=False)
+    for name, pieces in zip(table.column_names, columns, strict=True):
+        if pieces[0].ndim > 1:
             raise FeatureError(
                 f"column {name!r} holds vectors, which stand alone: name it as the only feature"
             )
     if dtype is None:
-        dtype = np.result_type(*(array.dtype for array in arrays)) if arrays else np.float64
-    made = scratch((table.num_rows, len(arrays)), dtype)
-    for position, array in enumerate(arrays):
-        made[:, position] = array
+        dtypes = [piece.dtype for pieces in columns for piece in pieces]
+        dtype = np.result_type(*dtypes) if dtypes else np.float64
+    made = scratch((table.num_rows, len(columns)), dtype)
+    for position, pieces in enumerate(columns):
+        start = 0
+        for piece in pieces:
+            made[start : start + len(piece), position] = piece
+            start += len(piece)
     return made
+
+
+def _pieces(column: pa.ChunkedArray, name: str) -> list[np.ndarray[Any, Any]]:
+    """A column's values, in as many arrays as Arrow has them in, unless those are small."""
+    is_in_few = len(column) >= column.num_chunks * _LARGE_PIECE
+    if column.num_chunks > 1 and is_in_few and is_numeric(column.type):
+        return [array_of(chunk, name) for chunk in column.chunks]
+    return [array_of(column, name)]
 
 
 def examples_of(table: pa.Table) -> list[Any]:

@@ -78,8 +78,9 @@ def _read_parquet(split: Split, schema: pa.Schema, names: list[str]) -> Iterator
 def _blocks(
     file: pa.parquet.ParquetFile, groups: list[int], rows: int, names: list[str]
 ) -> Iterator[pa.Table]:
-    if len(groups) == 1 and file.metadata.row_group(groups[0]).num_rows <= rows:
-        yield file.read_row_group(groups[0], names)  # as iter_batches would, with less memory
+    if sum(file.metadata.row_group(group).num_rows for group in groups) <= rows:
+        # as iter_batches would, which decodes the groups one by one and copies them into one piece
+        yield file.read_row_groups(groups, names)
         return
     # Arrow keeps what it has read until the iterator ends: one for the file would keep all
     for batch in file.iter_batches(rows, row_groups=groups, columns=names):
