@@ -213,7 +213,7 @@ def _bars(job: Job, results: Results, peers: Results) -> tuple[str, list[Bar]]:
 def _number(value: float | None) -> str:
     if value is None:
         return ""
-    return f"{value:.3f}" if value < 0.1 else f"{value:.2f}" if value < 10 else f"{value:.0f}"
+    return f"{value:.3f}" if value < 0.2 else f"{value:.2f}" if value < 10 else f"{value:.0f}"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
