@@ -107,19 +107,15 @@ def join(
     pandas = importlib.import_module("pandas")
     _check_frames(frames, pandas.DataFrame, source, array_handler)
     first = frames[0].columns
-    are_alike = True
-    for position, frame in enumerate(frames):
-        columns = frame.columns
-        if position and (columns is first or columns.equals(first)):
-            continue
-        if position:
-            are_alike = False
+    unlike = [i for i, frame in enumerate(frames) if not frame.columns.equals(first)]
+    for position in (0, *unlike):
+        frame, columns = frames[position], frames[position].columns
         if names is not None:
             _check_columns(frame, names, f"example {position} lacks", "the model was trained on")
         elif position:
             _check_columns(frame, list(first), f"example {position} lacks", "example 0 has")
             _check_columns(frames[0], list(columns), "example 0 lacks", f"example {position} has")
-    joined = concatenate(frames) if are_alike else pandas.concat(list(frames))
+    joined = pandas.concat(list(frames)) if unlike else concatenate(frames)
     if names is None or list(joined.columns) == list(names):
         return joined
     return joined[list(names)]

@@ -15,10 +15,19 @@ import pyarrow as pa
 from runinference.errors import OutputStructureError
 from runinference.results import PredictionResult
 
-__all__ = ["FiniteRows", "column_of", "columns_of_rows", "is_finite_leaf", "owned", "rows_of"]
+__all__ = [
+    "SHARED_BYTES",
+    "FiniteRows",
+    "column_of",
+    "columns_of_rows",
+    "is_finite_leaf",
+    "owned",
+    "rows_of",
+]
 
-# A small tensor with memory of its own takes twice as long to make as one in its neighbours'.
-_SHARED_BYTES = 64
+SHARED_BYTES = 64
+"""The memory that small tensors share with their neighbours: one with memory of its own takes twice
+as long to make."""
 
 
 class FiniteRows(list[Any]):
@@ -145,7 +154,7 @@ def columns_of_rows(rows: Sequence[Any], name: str) -> pa.Table:
 
 def _tensors(leaf: Any) -> list[Any]:
     torch = sys.modules["torch"]  # it is what made the tensor
-    together = _SHARED_BYTES * len(leaf) // max(leaf.element_size() * leaf.numel(), 1)
+    together = SHARED_BYTES * len(leaf) // max(leaf.element_size() * leaf.numel(), 1)
     if together < 2:
         return list(torch.unbind_copy(leaf))
     return [row for part in torch.split_copy(leaf, together) for row in part.unbind(0)]

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from runinference.outputs import read_predictions
+from runinference.rendering import SHARED_BYTES
 from runinference.sizes import num_bytes
 from runinference.testing.subject import Subject, does_not_apply, fail
 from runinference.testing.values import borrowed, difference
@@ -21,8 +22,6 @@ __all__ = [
 
 # Between the core's own count and the author's, who may count a number as 4 bytes or as 32.
 _FACTOR = 4
-# What predictions may share, as those that are rows of a tensor do.
-_NEIGHBOURS_BYTES = 64
 _EXPENSIVE = {"deepcopy", "dump", "dumps", "tobytes", "tolist"}
 
 
@@ -53,9 +52,9 @@ def check_outputs_own_their_memory(subject: Subject) -> None:
     if not any(map(borrowed, subject.predict(loaded, examples))):
         return
     # small ones may be in their neighbours' memory, which does not grow with the batch
-    batch = examples * (1 + _NEIGHBOURS_BYTES // len(examples))
+    batch = examples * (1 + SHARED_BYTES // len(examples))
     for position, prediction in enumerate(subject.predict(loaded, batch)):
-        if view := borrowed(prediction, _NEIGHBOURS_BYTES):
+        if view := borrowed(prediction, SHARED_BYTES):
             fail(
                 f"{subject.name}: the prediction of example {position} keeps its whole batch in "
                 f"memory: {view}. Copy each row (row.copy(), row.clone()), or return the array "
